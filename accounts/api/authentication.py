@@ -1,0 +1,77 @@
+"""How a request says who it is: an API key, or a session with its CSRF token."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
+from rest_framework.request import Request
+
+from accounts.models import ApiKey, User
+from accounts.selectors import principal_for_key, principal_for_session
+from accounts.services import api_key_authenticate
+from core.access import Principal
+from core.exceptions import AuthenticationRequired, InvalidInput
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a request proved. `principal()` adds the workspace; endpoints without one never ask for it."""
+
+    user: User
+    key: ApiKey | None = None
+
+    def principal(self, workspace_slug: str | None) -> Principal:
+        if self.key is None:
+            return principal_for_session(self.user, workspace_slug)
+        principal = principal_for_key(self.key)
+        if workspace_slug is not None and workspace_slug != principal.workspace_slug:
+            raise InvalidInput(f"This API key belongs to the workspace '{principal.workspace_slug}'.")
+        return principal
+
+
+def key_text(request: Any) -> str | None:
+    """The key that the request carries, in `Authorization: Bearer` or `X-API-Key`."""
+    header = get_authorization_header(request).decode("latin-1")
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    return request.META.get("HTTP_X_API_KEY")
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[User, Credentials] | None:
+        text = key_text(request)
+        if text is None:
+            return None
+        key = api_key_authenticate(text)
+        if key is None:
+            raise AuthenticationRequired("This API key is unknown, expired or revoked.")
+        return key.user, Credentials(key.user, key)
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="magnet"'
+
+
+class CookieAuthentication(SessionAuthentication):
+    """Django's session; unsafe methods need the CSRF token."""
+
+    def authenticate(self, request: Request) -> tuple[User, Credentials] | None:
+        found = super().authenticate(request)
+        return None if found is None else (found[0], Credentials(found[0]))
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular is untyped here
+    target_class = ApiKeyAuthentication
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "mk_<id>_<secret>"}
+
+
+class CookieScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular is untyped here
+    target_class = CookieAuthentication
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}

@@ -1,0 +1,64 @@
+"""Reads of people and their rights."""
+
+import uuid
+
+from django.db.models import QuerySet
+
+from accounts.models import ApiKey, Membership, User, Workspace
+from core.access import Principal, Role, Scope
+from core.exceptions import InvalidInput, NotFound, PermissionRefused
+
+
+def memberships_of(user: User) -> QuerySet[Membership]:
+    return Membership.objects.filter(user=user).select_related("workspace").order_by("workspace__name", "id")
+
+
+def principal_for_session(user: User, workspace_slug: str | None) -> Principal:
+    """The caller behind a session. The workspace may be left out by somebody who belongs to exactly one.
+
+    Raises NotFound for a workspace that the user does not belong to, InvalidInput when it must be named.
+    """
+    memberships = list(memberships_of(user)[:200])
+    if workspace_slug is not None:
+        memberships = [m for m in memberships if m.workspace.slug == workspace_slug]
+        if not memberships:
+            raise NotFound(f"There is no workspace '{workspace_slug}' for you.")
+    if not memberships:
+        raise PermissionRefused("You belong to no workspace.", hint="Ask an admin of a workspace to add you.")
+    if len(memberships) > 1:
+        slugs = ", ".join(m.workspace.slug for m in memberships)
+        raise InvalidInput("You belong to several workspaces.", hint=f"Name one in the X-Workspace header: {slugs}.")
+    return _principal(memberships[0])
+
+
+def principal_for_key(key: ApiKey) -> Principal:
+    """The caller behind an API key: its user's role in its workspace, narrowed by its scopes."""
+    membership = Membership.objects.filter(workspace_id=key.workspace_id, user_id=key.user_id)
+    found = membership.select_related("workspace", "user").first()
+    if found is None:
+        raise PermissionRefused("The user of this API key no longer belongs to its workspace.")
+    return _principal(found, key)
+
+
+def _principal(membership: Membership, key: ApiKey | None = None) -> Principal:
+    return Principal(
+        user=membership.user,
+        workspace_id=membership.workspace_id,
+        workspace_slug=membership.workspace.slug,
+        role=Role(membership.role),
+        scopes=frozenset(Scope) if key is None else frozenset(Scope(scope) for scope in key.scopes),
+        key_id=None if key is None else key.pk,
+    )
+
+
+def workspaces_with_role(user: User, role: Role) -> list[uuid.UUID]:
+    """Ids of the workspaces in which the user has this role or a higher one."""
+    roles = [known.value for known in Role if known.rank >= role.rank]
+    return list(Membership.objects.filter(user=user, role__in=roles).values_list("workspace_id", flat=True))
+
+
+def workspace_by_slug(slug: str) -> Workspace:
+    workspace = Workspace.objects.filter(slug=slug).first()
+    if workspace is None:
+        raise NotFound(f"There is no workspace '{slug}'.")
+    return workspace

@@ -1,0 +1,138 @@
+"""The life of a variant: draft, publish, activate, copy, compare. One set of services for every kind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from core.exceptions import Conflict, NotFound
+from core.models import ConfigurationModel
+from core.variants import Variant, VariantStatus
+from core.versions import save_version
+
+V = TypeVar("V", bound=Variant)
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One configured value that differs between two variants."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+def _lock_parent(parent: ConfigurationModel) -> None:
+    type(parent)._base_manager.select_for_update().get(pk=parent.pk)
+
+
+def _variants(parent: ConfigurationModel) -> models.QuerySet[Any]:
+    variants: models.QuerySet[Any] = parent.variants.all()  # type: ignore[attr-defined]  # declared by Variant.parent
+    return variants
+
+
+@transaction.atomic
+def variant_create_draft(
+    parent: ConfigurationModel, *, actor: Any, copy_of: Variant | None = None, values: Mapping[str, Any] | None = None
+) -> Any:
+    """Start the next draft: of the given variant, else of the newest one, else from defaults.
+
+    Raises Conflict when there is a draft already, ValidationError when the values are wrong.
+    """
+    _lock_parent(parent)
+    newest = _variants(parent).order_by("-number").first()
+    if newest is not None and newest.is_draft:
+        raise Conflict(
+            f"Variant {newest.number} is a draft already.", hint="Edit or publish it; there is one draft at a time."
+        )
+    template = copy_of or newest
+    config = template.config() if template is not None else {}
+    variant = _variants(parent).model(
+        parent=parent,
+        workspace_id=parent.workspace_id,
+        number=(newest.number if newest else 0) + 1,
+        created_by=actor,
+        **_attnames(_variants(parent).model, {**config, **(values or {})}),
+    )
+    variant.full_clean()
+    variant.save()
+    return variant
+
+
+def _attnames(model: type[models.Model], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Field values keyed so that a foreign key may be given as a row or as an id."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        field = model._meta.get_field(name)
+        named[name if isinstance(value, models.Model) else getattr(field, "attname", name)] = value
+    return named
+
+
+def variant_edit(variant: V, *, values: Mapping[str, Any], expected: int | None = None) -> V:
+    """Change a draft. Raises Conflict for a published variant, StaleVersion when somebody else saved it."""
+    require_draft(variant)
+    for name, value in _attnames(type(variant), values).items():
+        setattr(variant, name, value)
+    return save_version(variant, expected=expected, fields=[*values])
+
+
+def require_draft(variant: Variant) -> None:
+    if not variant.is_draft:
+        raise Conflict(
+            f"Variant {variant.number} is published and cannot change.", hint="Copy it to a new draft and edit that."
+        )
+
+
+@transaction.atomic
+def variant_publish(variant: V, *, actor: Any, expected: int | None = None) -> V:
+    """Freeze a draft and make it the one that is served."""
+    _lock_parent(variant.parent)
+    variant.refresh_from_db(fields=["status", "is_active"])
+    require_draft(variant)
+    variant.move_to(VariantStatus.PUBLISHED)
+    variant.published_at = timezone.now()
+    variant.published_by = actor
+    _variants(variant.parent).filter(is_active=True).update(is_active=False)
+    variant.is_active = True
+    return save_version(
+        variant, expected=expected, fields=["status", "is_active", "published_at", "published_by"]
+    )
+
+
+@transaction.atomic
+def variant_activate(variant: V) -> V:
+    """Serve an already published variant again: the rollback. Doing it twice changes nothing."""
+    _lock_parent(variant.parent)
+    variant.refresh_from_db(fields=["status", "is_active", "version"])
+    if variant.is_draft:
+        raise Conflict(f"Variant {variant.number} is a draft.", hint="Publish it; that makes it active.")
+    if variant.is_active:
+        return variant
+    _variants(variant.parent).filter(is_active=True).update(is_active=False)
+    variant.is_active = True
+    return save_version(variant, expected=None, fields=["is_active"])
+
+
+def variant_diff(before: Variant, after: Variant) -> list[FieldChange]:
+    """The configured values that differ, in the order of CONFIG_FIELDS."""
+    old, new = before.config(), after.config()
+    return [FieldChange(name, old[name], new[name]) for name in before.CONFIG_FIELDS if old[name] != new[name]]
+
+
+def variant_resolve(parent: ConfigurationModel, number: int | None = None) -> Any:
+    """The variant to run: the active one, or the one with this number.
+
+    Raises Conflict when none is active, NotFound for an unknown number. Whether the caller may run a draft is
+    the door's question.
+    """
+    if number is None:
+        variant = _variants(parent).filter(is_active=True).first()
+        if variant is None:
+            raise Conflict(f"'{parent.slug}' has no published variant.", hint="Publish its draft first.")
+        return variant
+    variant = _variants(parent).filter(number=number).first()
+    if variant is None:
+        raise NotFound(f"'{parent.slug}' has no variant {number}.")
+    return variant
