@@ -36,7 +36,9 @@ def workspace_create(*, actor: User, name: str, slug: str) -> Workspace:
     return workspace
 
 
-def workspace_rename(workspace: Workspace, *, principal: Principal, name: str, expected: int | None = None) -> Workspace:
+def workspace_rename(
+    workspace: Workspace, *, principal: Principal, name: str, expected: int | None = None
+) -> Workspace:
     principal.require(Permission.ADMINISTER)
     workspace.name = name
     return save_version(workspace, expected=expected, fields=["name"])

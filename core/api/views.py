@@ -1,0 +1,157 @@
+"""The base of all REST views: who calls, in which workspace, with what right; which rows exist for them."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet
+
+from core.access import Permission, Principal
+from core.api.preconditions import etag, expected_version
+from core.exceptions import NotFound
+from core.models import ConfigurationModel, VersionedModel, WorkspaceScopedModel
+
+READING = frozenset({"list", "retrieve", "get", "metadata", "options", "head"})
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+class PrincipalMixin:
+    """Gives a view its `principal` and the permission that each action needs."""
+
+    permissions: ClassVar[Mapping[str, Permission | None]] = {}
+    request: Any
+
+    def permission_for(self, action: str) -> Permission | None:
+        if action in self.permissions:
+            return self.permissions[action]
+        return Permission.READ if action in READING else Permission.MANAGE
+
+    @cached_property
+    def principal(self) -> Principal:
+        """The caller in the workspace of its key, or in the one that X-Workspace names."""
+        principal: Principal = self.request.auth.principal(self.request.headers.get("X-Workspace"))
+        return principal
+
+
+class AsyncAPIView(PrincipalMixin, APIView):
+    """An APIView whose handlers are coroutines: for runs, which stream. Authentication and rendering stay DRF's."""
+
+    async def dispatch(  # type: ignore[override]  # Django awaits it: the handlers are coroutines
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        self.args, self.kwargs = args, kwargs
+        drf_request = self.initialize_request(request, *args, **kwargs)
+        self.request = drf_request
+        self.headers = self.default_response_headers
+        try:
+            await sync_to_async(self.initial)(drf_request, *args, **kwargs)
+            handler: Callable[..., Any] = getattr(self, (request.method or "").lower(), self.http_method_not_allowed)
+            if handler == self.http_method_not_allowed:
+                handler(drf_request)
+            response = await handler(drf_request, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # DRF's own contract: handle_exception answers or raises again
+            response = await sync_to_async(self.handle_exception)(error)
+        self.response = self.finalize_response(drf_request, response, *args, **kwargs)
+        return self.response
+
+
+class WorkspaceViewSet(PrincipalMixin, GenericViewSet[Any]):
+    """Rows of the caller's workspace. `queryset_for` is the only source of rows; other workspaces never show."""
+
+    model: ClassVar[type[WorkspaceScopedModel]]
+    lookup_url_kwarg = "id"
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return self.model._unscoped.none()
+        return self.queryset_for(self.principal)
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return self.model.objects.for_workspace(principal.workspace_id)
+
+    def get_object(self) -> Any:
+        """The row that the URL names by id, or by slug where the model has one."""
+        reference = self.kwargs["id"]
+        rows = self.get_queryset()
+        if is_uuid(reference):
+            found = rows.filter(pk=reference).first()
+        elif issubclass(self.model, ConfigurationModel):
+            found = rows.filter(slug=reference).first()
+        else:
+            found = None
+        if found is None:
+            raise NotFound(f"There is no {self.model._meta.verbose_name} '{reference[:100]}'.")
+        return found
+
+    def valid(self, serializer: BaseSerializer[Any]) -> dict[str, Any]:
+        """The checked input."""
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
+        return data
+
+    def answer(self, instance: Any, status: int = 200) -> Response:
+        """The row as its serializer shows it, with its ETag."""
+        headers = {"ETag": etag(instance)} if isinstance(instance, VersionedModel) else {}
+        return Response(self.get_serializer(instance).data, status=status, headers=headers)
+
+    def expected(self, instance: VersionedModel) -> int | None:
+        """The version that the caller's If-Match names."""
+        return expected_version(self.request, instance)
+
+
+class ListRetrieve(WorkspaceViewSet):
+    """Read-only resources."""
+
+    def list(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, id: str) -> Response:
+        return self.answer(self.get_object())
+
+
+class ConfigurationViewSet(ListRetrieve):
+    """A resource that operators configure. Subclasses give the services; the protocol is here."""
+
+    def create_object(self, data: dict[str, Any]) -> Any:
+        """Call the service that creates the row."""
+        raise LookupError(f"{type(self).__name__} has no create service.")
+
+    def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> Any:
+        """Call the service that changes the row."""
+        raise LookupError(f"{type(self).__name__} has no update service.")
+
+    def delete_object(self, instance: Any) -> None:
+        """Rows in use are protected by their foreign keys, which answers 409 with the list of users."""
+        instance.delete()
+
+    def create(self, request: Request) -> Response:
+        data = self.valid(self.get_serializer(data=request.data))
+        return self.answer(self.create_object(data), status=201)
+
+    def partial_update(self, request: Request, id: str) -> Response:
+        instance = self.get_object()
+        expected = self.expected(instance)
+        data = self.valid(self.get_serializer(instance, data=request.data, partial=True))
+        return self.answer(self.update_object(instance, data, expected))
+
+    def destroy(self, request: Request, id: str) -> Response:
+        instance = self.get_object()
+        self.expected(instance)
+        self.delete_object(instance)
+        return Response(status=204)
