@@ -49,7 +49,7 @@ def parse_allow(text: str) -> OutboundAllow:
     allowed: dict[str, set[str]] = {}
     for item in text.replace(",", " ").split():
         use, separator, address = item.partition("=")
-        if not separator or (use != ANY_USE and use not in OutboundUse):
+        if not separator or (use != ANY_USE and use not in tuple(OutboundUse)):
             uses = ", ".join(OutboundUse)
             raise ValueError(f"OUTBOUND_ALLOW: '{item}' must be use=host:port with a use of {uses} or *.")
         allowed.setdefault(use, set()).add(_parse_endpoint(address, item))
