@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import singledispatch
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -44,7 +45,7 @@ class ProblemRenderer(JSONRenderer):
     format = "problem"
 
 
-def problem(  # noqa: PLR0913  # the members of RFC 9457, by name
+def problem(  # the members of RFC 9457, by name
     *,
     status: int,
     code: str,
@@ -81,26 +82,52 @@ def problem_of(error: BaseException, instance: str = "") -> dict[str, Any]:
     return {**found, "instance": instance}
 
 
-def _translate(error: BaseException) -> dict[str, Any] | None:
-    if isinstance(error, MagnetError):
-        return problem(status=error.status, code=error.code, detail=str(error), title=error.title, errors=error.errors)
-    if isinstance(error, ModelValidationError):
-        return _invalid(list(_model_errors(error)))
-    if isinstance(error, drf.ValidationError):
-        return _invalid(list(_serializer_errors(error.detail)))
-    if isinstance(error, drf.APIException):
-        code = str(getattr(error.detail, "code", None) or error.default_code)
-        return problem(status=error.status_code, code=code, detail=str(error.detail))
-    if isinstance(error, Http404):
-        return problem(status=404, code="not_found", detail="There is nothing here for you.")
-    if isinstance(error, PermissionDenied):
-        return problem(status=403, code="permission_denied", detail="You may not do this.")
-    if isinstance(error, ProtectedError):
-        users = sorted({f"{o._meta.verbose_name} '{o}'" for o in error.protected_objects})
-        return problem(status=409, code="in_use", detail=f"This is used by: {', '.join(users[:20])}.")
-    if isinstance(error, OperationalError):
-        return problem(status=503, code="database_unavailable", detail="The database does not answer. Try again soon.")
+@singledispatch
+def _translate(_error: BaseException) -> dict[str, Any] | None:
+    """The problem of a known kind of error; None for all others."""
     return None
+
+
+@_translate.register
+def _(error: MagnetError) -> dict[str, Any]:
+    return problem(status=error.status, code=error.code, detail=str(error), title=error.title, errors=error.errors)
+
+
+@_translate.register
+def _(error: ModelValidationError) -> dict[str, Any]:
+    return _invalid(list(_model_errors(error)))
+
+
+@_translate.register
+def _(error: drf.ValidationError) -> dict[str, Any]:
+    return _invalid(list(_serializer_errors(error.detail)))
+
+
+@_translate.register
+def _(error: drf.APIException) -> dict[str, Any]:
+    code = str(getattr(error.detail, "code", None) or error.default_code)
+    return problem(status=error.status_code, code=code, detail=str(error.detail))
+
+
+@_translate.register
+def _(_error: Http404) -> dict[str, Any]:
+    return problem(status=404, code="not_found", detail="There is nothing here for you.")
+
+
+@_translate.register
+def _(_error: PermissionDenied) -> dict[str, Any]:
+    return problem(status=403, code="permission_denied", detail="You may not do this.")
+
+
+@_translate.register
+def _(error: ProtectedError) -> dict[str, Any]:
+    users = sorted({f"{o._meta.verbose_name} '{o}'" for o in error.protected_objects})
+    return problem(status=409, code="in_use", detail=f"This is used by: {', '.join(users[:20])}.")
+
+
+@_translate.register
+def _(_error: OperationalError) -> dict[str, Any]:
+    return problem(status=503, code="database_unavailable", detail="The database does not answer. Try again soon.")
 
 
 def _invalid(errors: Sequence[FieldError]) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""What the API shows of people, workspaces and keys."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.models import ApiKey, Membership, User, Workspace
+from core.access import Role, Scope
+
+
+class UserSerializer(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields = ("id", "email", "name", "is_superuser")
+        read_only_fields = fields
+
+
+class MembershipSerializer(serializers.ModelSerializer[Membership]):
+    """A workspace of the caller and the role in it."""
+
+    id = serializers.UUIDField(source="workspace.id", read_only=True)
+    name = serializers.CharField(source="workspace.name", read_only=True)
+    slug = serializers.CharField(source="workspace.slug", read_only=True)
+    role = serializers.ChoiceField(choices=Role.choices, read_only=True)
+
+    class Meta:
+        model = Membership
+        fields = ("id", "name", "slug", "role")
+
+
+class SessionSerializer(serializers.Serializer[Any]):
+    """The caller; `csrf_token` goes into the header X-CSRFToken of every unsafe request of a session."""
+
+    user = UserSerializer(read_only=True)
+    workspaces = MembershipSerializer(many=True, read_only=True)
+    csrf_token = serializers.CharField(read_only=True)
+
+
+class LoginSerializer(serializers.Serializer[Any]):
+    email = serializers.CharField(max_length=254)
+    password = serializers.CharField(max_length=4096, trim_whitespace=False, style={"input_type": "password"})
+
+
+class WorkspaceSerializer(serializers.ModelSerializer[Workspace]):
+    class Meta:
+        model = Workspace
+        fields = ("id", "name", "slug", "version", "created_at", "updated_at")
+        read_only_fields = ("id", "version", "created_at", "updated_at")
+
+
+class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+    """A key without its secret."""
+
+    user = serializers.CharField(source="user.email", read_only=True)
+    prefix = serializers.SerializerMethodField(help_text="How the key begins.")
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=Scope.choices), allow_empty=False, required=False
+    )
+    status = serializers.ChoiceField(source="state", choices=("active", "expired", "revoked"), read_only=True)
+
+    class Meta:
+        model = ApiKey
+        fields = (
+            "id", "name", "prefix", "user", "scopes", "status",
+            "expires_at", "last_used_at", "revoked_at", "created_at",
+        )  # fmt: skip
+        read_only_fields = ("id", "last_used_at", "revoked_at", "created_at")
+
+    def get_prefix(self, key: ApiKey) -> str:
+        return f"mk_{key.public_id}_"
+
+
+class IssuedKeySerializer(ApiKeySerializer):
+    """A key at the moment of its creation, the only one at which its text can be read."""
+
+    key = serializers.CharField(read_only=True, help_text="The whole key. It is shown once.")
+
+    class Meta(ApiKeySerializer.Meta):
+        fields = (*ApiKeySerializer.Meta.fields, "key")

@@ -1,0 +1,186 @@
+"""Session, workspaces and API keys."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth import authenticate, login, logout
+from django.http import HttpRequest
+from django.middleware.csrf import get_token
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.api.serializers import (
+    ApiKeySerializer,
+    IssuedKeySerializer,
+    LoginSerializer,
+    SessionSerializer,
+    WorkspaceSerializer,
+)
+from accounts.models import ApiKey, User, Workspace
+from accounts.selectors import memberships_of
+from accounts.services import api_key_issue, api_key_revoke, workspace_create, workspace_rename
+from core.access import Permission, Principal, Scope
+from core.api.preconditions import etag, expected_version
+from core.api.views import ListRetrieve, PrincipalMixin, is_uuid
+from core.exceptions import AuthenticationRequired, NotFound, PermissionRefused
+
+
+class SessionView(PrincipalMixin, APIView):
+    """Who am I; log in; log out."""
+
+    permissions = {"get": None, "delete": None}
+
+    def permission_for(self, action: str) -> Permission | None:
+        return None
+
+    def get_permissions(self) -> list[Any]:
+        return [] if self.request.method == "POST" else super().get_permissions()
+
+    def get_authenticators(self) -> list[Any]:
+        """Logging in needs no credentials, and stale ones must not stand in its way."""
+        return [] if self.request and self.request.method == "POST" else super().get_authenticators()
+
+    def _show(self, request: Request, user: User) -> Response:
+        body = {"user": user, "workspaces": memberships_of(user), "csrf_token": get_token(request._request)}
+        return Response(SessionSerializer(body).data)
+
+    @extend_schema(operation_id="session_retrieve", responses=SessionSerializer)
+    def get(self, request: Request) -> Response:
+        """The caller, their workspaces and roles, and the CSRF token."""
+        assert isinstance(request.user, User)
+        return self._show(request, request.user)
+
+    @extend_schema(operation_id="session_create", request=LoginSerializer, responses=SessionSerializer, auth=[])
+    @method_decorator(sensitive_post_parameters("password"))
+    def post(self, request: Request) -> Response:
+        """Log in with e-mail and password; sets the session cookie."""
+        self._check_csrf(request._request)
+        form = LoginSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        user = authenticate(
+            request._request, username=form.validated_data["email"], password=form.validated_data["password"]
+        )
+        if not isinstance(user, User):
+            raise AuthenticationRequired("E-mail or password is wrong.")
+        login(request._request, user)
+        return self._show(request, user)
+
+    @staticmethod
+    def _check_csrf(request: HttpRequest) -> None:
+        """A browser that logs in from another origin is refused; a client without cookies has nothing to forge."""
+        if not request.COOKIES and "HTTP_ORIGIN" not in request.META:
+            return
+        refused = csrf_protect(lambda _: None)(request)  # type: ignore[arg-type,return-value,func-returns-value]
+        if refused is not None:
+            raise PermissionRefused(
+                "The CSRF token is missing or wrong.", hint="Send the cookie csrftoken again in the header X-CSRFToken."
+            )
+
+    @extend_schema(operation_id="session_destroy", request=None, responses={204: None})
+    def delete(self, request: Request) -> Response:
+        """Log out."""
+        logout(request._request)
+        return Response(status=204)
+
+
+class WorkspaceViewSet(ListRetrieve):
+    """The workspaces that the caller belongs to. Creating one takes a superuser."""
+
+    permissions: ClassVar[dict[str, Permission | None]] = dict.fromkeys(
+        ("list", "retrieve", "create", "partial_update", "metadata")
+    )
+    serializer_class = WorkspaceSerializer
+    queryset = Workspace.objects.none()
+    ordering = ("name", "id")
+    ordering_fields = ("name", "created_at")
+    search_fields = ("name", "slug")
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Workspace.objects.none()
+        mine = Workspace.objects.filter(memberships__user=self.request.user)
+        key = self.request.auth.key
+        return mine if key is None else mine.filter(pk=key.workspace_id)
+
+    def get_object(self) -> Workspace:
+        reference = self.kwargs["id"]
+        field = "pk" if is_uuid(reference) else "slug"
+        found: Workspace | None = self.get_queryset().filter(**{field: reference}).first()
+        if found is None:
+            raise NotFound(f"There is no workspace '{reference[:100]}'.")
+        return found
+
+    def create(self, request: Request) -> Response:
+        key = request.auth.key  # type: ignore[union-attr]  # our Credentials; the permission class has seen to it
+        if key is not None and Scope.MANAGE not in key.scopes:
+            raise PermissionRefused(f"This API key lacks the scope '{Scope.MANAGE.value}'.")
+        data = self.valid(self.get_serializer(data=request.data))
+        assert isinstance(request.user, User)
+        return self.answer(workspace_create(actor=request.user, **data), status=201)
+
+    def partial_update(self, request: Request, id: str) -> Response:
+        """Rename the workspace; its slug stays."""
+        workspace = self.get_object()
+        principal = request.auth.principal(workspace.slug)  # type: ignore[union-attr]  # as above
+        principal.require(Permission.ADMINISTER)
+        expected = expected_version(request, workspace)
+        data = self.valid(self.get_serializer(workspace, data=request.data, partial=True))
+        name = data.get("name", workspace.name)
+        renamed = workspace_rename(workspace, principal=principal, name=name, expected=expected)
+        return Response(self.get_serializer(renamed).data, headers={"ETag": etag(renamed)})
+
+
+class ApiKeyViewSet(ListRetrieve):
+    """API keys: one's own; an admin of the workspace sees and revokes all of them."""
+
+    model = ApiKey
+    permissions: ClassVar[dict[str, Permission | None]] = {
+        "list": Permission.READ_OWN,
+        "retrieve": Permission.READ_OWN,
+        "create": None,
+        "destroy": None,
+    }
+    serializer_class = ApiKeySerializer
+    ordering = ("-created_at", "-id")
+    ordering_fields = ("name", "created_at")
+    search_fields = ("name",)
+
+    def queryset_for(self, principal: Principal) -> Any:
+        rows = super().queryset_for(principal).select_related("user")
+        return rows if principal.allows(Permission.ADMINISTER) else rows.filter(user=principal.user)
+
+    def _require_manage_scope(self) -> None:
+        if Scope.MANAGE not in self.principal.scopes:
+            raise PermissionRefused(f"This API key lacks the scope '{Scope.MANAGE.value}'.")
+
+    @extend_schema(request=ApiKeySerializer, responses={201: IssuedKeySerializer})
+    def create(self, request: Request) -> Response:
+        """Issue a key for the caller. Its text is in this answer and nowhere else; a key can hand on only its own
+        scopes."""
+        self._require_manage_scope()
+        data = self.valid(ApiKeySerializer(data=request.data))
+        issued = api_key_issue(
+            user=self.principal.user,
+            workspace=Workspace.objects.get(pk=self.principal.workspace_id),
+            name=data["name"],
+            scopes=self._allowed_scopes(data.get("scopes")),
+            expires_at=data.get("expires_at"),
+        )
+        return Response({**ApiKeySerializer(issued.key).data, "key": issued.text}, status=201)
+
+    def _allowed_scopes(self, wanted: list[str] | None) -> list[Scope]:
+        scopes = sorted(self.principal.scopes) if wanted is None else [Scope(scope) for scope in wanted]
+        beyond = [scope for scope in scopes if scope not in self.principal.scopes]
+        if beyond:
+            raise PermissionRefused(f"This API key lacks the scope '{beyond[0].value}' and cannot hand it on.")
+        return scopes
+
+    def destroy(self, request: Request, id: str) -> Response:
+        """Revoke the key. It stays in the list, so that its past use can be explained."""
+        self._require_manage_scope()
+        api_key_revoke(self.get_object())
+        return Response(status=204)
