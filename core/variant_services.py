@@ -49,33 +49,48 @@ def variant_create_draft(
         )
     template = copy_of or newest
     config = template.config() if template is not None else {}
+    columns, relations = _split(_variants(parent).model, {**config, **(values or {})})
     variant = _variants(parent).model(
         parent=parent,
         workspace_id=parent.workspace_id,
         number=(newest.number if newest else 0) + 1,
         created_by=actor,
-        **_attnames(_variants(parent).model, {**config, **(values or {})}),
+        **columns,
     )
     variant.full_clean()
     variant.save()
+    _set_relations(variant, relations)
     return variant
 
 
-def _attnames(model: type[models.Model], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Field values keyed so that a foreign key may be given as a row or as an id."""
-    named: dict[str, Any] = {}
+def _split(model: type[models.Model], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Columns (a foreign key may be given as a row or as an id) and many-to-many relations, by attribute name."""
+    columns: dict[str, Any] = {}
+    relations: dict[str, Any] = {}
     for name, value in values.items():
         field = model._meta.get_field(name)
-        named[name if isinstance(value, models.Model) else getattr(field, "attname", name)] = value
-    return named
+        if field.many_to_many:
+            relations[name] = value
+        else:
+            columns[name if isinstance(value, models.Model) else getattr(field, "attname", name)] = value
+    return columns, relations
 
 
+def _set_relations(variant: Variant, relations: Mapping[str, Any]) -> None:
+    for name, rows in relations.items():
+        getattr(variant, name).set(rows)
+
+
+@transaction.atomic
 def variant_edit(variant: V, *, values: Mapping[str, Any], expected: int | None = None) -> V:
     """Change a draft. Raises Conflict for a published variant, StaleVersion when somebody else saved it."""
     require_draft(variant)
-    for name, value in _attnames(type(variant), values).items():
+    columns, relations = _split(type(variant), values)
+    for name, value in columns.items():
         setattr(variant, name, value)
-    return save_version(variant, expected=expected, fields=[*values])
+    saved = save_version(variant, expected=expected, fields=[name for name in values if name not in relations])
+    _set_relations(variant, relations)
+    return saved
 
 
 def require_draft(variant: Variant) -> None:
@@ -96,9 +111,7 @@ def variant_publish(variant: V, *, actor: Any, expected: int | None = None) -> V
     variant.published_by = actor
     _variants(variant.parent).filter(is_active=True).update(is_active=False)
     variant.is_active = True
-    return save_version(
-        variant, expected=expected, fields=["status", "is_active", "published_at", "published_by"]
-    )
+    return save_version(variant, expected=expected, fields=["status", "is_active", "published_at", "published_by"])
 
 
 @transaction.atomic

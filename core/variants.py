@@ -31,7 +31,9 @@ class Variant(StatefulModel, WorkspaceScopedModel, TimestampedModel, VersionedMo
         _("status"), max_length=20, choices=VariantStatus.choices, default=VariantStatus.DRAFT, editable=False
     )
     is_active = models.BooleanField(_("active"), default=False, editable=False, help_text=_("The one that is served."))
-    note = models.CharField(_("note"), max_length=300, blank=True, help_text=_("What this variant changes, for people."))
+    note = models.CharField(
+        _("note"), max_length=300, blank=True, help_text=_("What this variant changes, for people.")
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", editable=False
     )
@@ -66,5 +68,10 @@ class Variant(StatefulModel, WorkspaceScopedModel, TimestampedModel, VersionedMo
         return self.status == VariantStatus.DRAFT
 
     def config(self) -> dict[str, Any]:
-        """What this variant configures, by field name; foreign keys as ids."""
-        return {name: getattr(self, self._meta.get_field(name).attname) for name in self.CONFIG_FIELDS}
+        """What this variant configures, by field name; foreign keys as ids, many-to-many as a list of ids."""
+        return {name: self._configured(self._meta.get_field(name)) for name in self.CONFIG_FIELDS}
+
+    def _configured(self, field: Any) -> Any:
+        if field.many_to_many:
+            return list(getattr(self, field.name).order_by("pk").values_list("pk", flat=True))
+        return getattr(self, field.attname)
