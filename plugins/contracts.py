@@ -156,6 +156,10 @@ class Connector(Protocol):
 Vectors = NDArray[np.float32]
 
 
+REFUSAL = "The sources do not answer this question."
+"""What a model says when the passages hold no answer: the prompts ask for it, and runs are resolved by it."""
+
+
 class EmbeddingPurpose(StrEnum):
     QUERY = "query"
     PASSAGE = "passage"
