@@ -12,8 +12,17 @@ import http.cookiejar
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import Any, cast
 
 import httpcore2
 import httpx2
@@ -41,7 +50,6 @@ __all__ = [
     "async_client",
     "async_transport",
     "check_url",
-    "refusal_behind",
 ]
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -176,18 +184,20 @@ class _CappedBody(httpx2.AsyncByteStream):
         self._request = request
         self._caps = caps
         self._deadline = deadline
+        self._received = 0
         self.decoder: Gunzip | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
-        async with contextlib.aclosing(self._answer.aiter_stream()) as parts:
+        # The openai client iterates a second time, for what follows `[DONE]`: the stream goes on, the count too.
+        stream = cast(AsyncIterable[bytes], self._answer.stream)
+        async with contextlib.aclosing(cast(AsyncGenerator[bytes, None], aiter(stream))) as parts:
             while (part := await self._next(parts)) is not None:
-                received += len(part)
-                if received > self._caps.max_bytes:
+                self._received += len(part)
+                if self._received > self._caps.max_bytes:
                     raise too_large(self._caps.max_bytes)
                 for piece in (part,) if self.decoder is None else self.decoder.decode(part):
                     yield piece
-        if self.decoder is not None and received:
+        if self.decoder is not None and self._received:
             self.decoder.finish(self._request)
 
     async def _next(self, parts: AsyncIterator[bytes]) -> bytes | None:
@@ -323,10 +333,3 @@ def async_client(
     return OutboundClient(
         use, caps, timeout=timeout, headers=headers, transport=transport or async_transport(use, caps=caps)
     )
-
-
-def refusal_behind(error: BaseException | None) -> OutboundRefused | OutboundLimit | None:
-    """The reason of ours behind an SDK's error: SDKs wrap what a transport raises into their own classes."""
-    while error is not None and not isinstance(error, OutboundRefused | OutboundLimit):
-        error = error.__cause__ or error.__context__
-    return error
