@@ -61,7 +61,7 @@ class Workspace(UUIDModel, TimestampedModel, VersionedModel):
 
     name = models.CharField(_("name"), max_length=200)
     slug = models.SlugField(_("slug"), max_length=100, unique=True, help_text=_("Named in X-Workspace and commands."))
-    members: models.ManyToManyField[User, "Membership"] = models.ManyToManyField(
+    members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
         User, through="Membership", related_name="workspaces"
     )
 

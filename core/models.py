@@ -79,7 +79,7 @@ class WorkspaceScopedModel(UUIDModel):
         if errors:
             raise ValidationError(errors)
 
-    def _points_elsewhere(self, field: models.Field[Any, Any]) -> bool:
+    def _points_elsewhere(self, field: "models.Field[Any, Any]") -> bool:
         target = field.related_model
         if not isinstance(target, type) or not issubclass(target, WorkspaceScopedModel):
             return False
