@@ -128,7 +128,7 @@ class EncryptedTextField(_TextField):
 
     def secret(self, instance: models.Model, value: Any) -> Secret[Any]:
         """What the row holds (a ciphertext, an assigned value, or a Secret of this or another row) as its Secret."""
-        location = SecretLocation(instance._meta.db_table, str(instance.pk), self.column)
+        location = SecretLocation(instance._meta.db_table, str(instance.pk), str(self.column))
         if isinstance(value, Secret):
             if value.location == location:
                 return value
@@ -146,7 +146,7 @@ class EncryptedTextField(_TextField):
             return Envelope(value)
         return value
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> Envelope:
+    def pre_save(self, model_instance: models.Model, add: bool) -> Envelope:  # noqa: ARG002 - Django's signature
         secret: Secret[Any] = getattr(model_instance, self.attname)
         return secret.envelope()
 
@@ -160,12 +160,12 @@ class EncryptedTextField(_TextField):
     def value_to_string(self, obj: models.Model) -> str:
         return self.pre_save(obj, add=False)
 
-    def clean(self, value: Secret[Any], model_instance: models.Model | None) -> Secret[Any]:
+    def clean(self, value: Secret[Any], model_instance: models.Model | None) -> Secret[Any]:  # noqa: ARG002
         if not self.blank and not value:
             raise ValidationError(self.error_messages["blank"], code="blank")
         return value
 
-    def value_from_object(self, obj: models.Model) -> str:
+    def value_from_object(self, obj: models.Model) -> str:  # noqa: ARG002 - forms and diffs get nothing
         return ""
 
     def save_form_data(self, instance: models.Model, data: Any) -> None:
@@ -173,7 +173,8 @@ class EncryptedTextField(_TextField):
             setattr(instance, self.attname, data)
 
     def formfield(self, *_: Any, **kwargs: Any) -> forms.Field:
-        """A password input that is never filled in. Not required: empty means unchanged, `clean` sees the rest."""
+        """A password input that is never filled in. Not required, as empty means unchanged: a form that creates
+        rows and needs the secret says so itself."""
         return forms.CharField(
             label=kwargs.get("label", self.verbose_name),
             help_text=kwargs.get("help_text", self.help_text),
@@ -217,6 +218,9 @@ class SchemaJSONField(_JSONField):
     read with its defaults filled in, so that a row keeps its meaning when a default changes. Extra keys are the
     model's affair (`extra="forbid"`). Migrations do not see the schema.
     """
+
+    # `{}` is a value: all defaults.
+    empty_values = [None, ""]
 
     def __init__(self, *args: Any, schema: type[pydantic.BaseModel] | None = None, **kwargs: Any) -> None:
         self.schema = schema
