@@ -1,0 +1,47 @@
+"""The answer object of a run: the same in JSON, in the last event of a stream and on the panel."""
+
+from typing import Any
+
+from plugins.contracts import FinishReason, TokenUsage
+from rag.answering.engine import AnswerState, citation_fields, retrieval_event
+
+
+def answer_object(state: AnswerState) -> dict[str, Any]:
+    """The part of the answer object that this engine knows; the run adds id, status, trace and duration."""
+    retrieved = retrieval_event(state.retrieved) if state.retrieved is not None else {"results": [], "degraded": []}
+    return {
+        "finish_reason": state.finish_reason.value if state.finish_reason else None,
+        "content": state.content,
+        "citations": [
+            {"marker": one.marker, **citation_fields(one), "source_status": "current"}
+            for one in state.checked.citations
+        ],
+        "unsupported": [{"start": start, "end": end} for start, end in state.checked.unsupported],
+        "dropped_markers": state.dropped_markers,
+        "degraded": retrieved["degraded"],
+        "retrieved": retrieved["results"],
+        "tool_calls": [],
+        "usage": usage_object(state.usage),
+        "resolution": state.resolution.value,
+        "model": state.model,
+        "timings": state.timings,
+    }
+
+
+def usage_object(usage: TokenUsage | None) -> dict[str, Any]:
+    """Tokens of the run. cost is null while the model has no price."""
+    known = usage or TokenUsage()
+    return {
+        "input_tokens": known.input_tokens,
+        "cached_input_tokens": known.cached_input_tokens,
+        "output_tokens": known.output_tokens,
+        "reasoning_tokens": known.reasoning_tokens,
+        "estimated": known.estimated,
+        "cost": None,
+        "currency": "USD",
+    }
+
+
+def incomplete(state: AnswerState) -> bool:
+    """An answer that a provider cut or a limit ended is not a complete one."""
+    return state.finish_reason is not FinishReason.STOP

@@ -1,0 +1,159 @@
+"""From a query to ranked passages: embed once per model, search all sources in one round trip, widen."""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.exceptions import ServiceUnavailable, UpstreamError
+from knowledge.retrieval import Candidate, HybridQuery, SearchIndex, search, surroundings
+from llm import client
+from plugins.contracts import EmbeddingPurpose, Vectors
+from rag.choices import SearchMode
+
+MAX_QUERY_CHARS = 4000
+
+
+@dataclass(frozen=True)
+class RetrievalPlan:
+    """A pinned retrieval variant with the live indexes of its sources."""
+
+    workspace_id: uuid.UUID
+    tool_slug: str
+    variant: int
+    indexes: tuple[SearchIndex, ...]
+    mode: SearchMode
+    top_k: int
+    candidates: int
+    dense_weight: float
+    similarity_threshold: float
+    neighbours: int
+
+
+@dataclass(frozen=True)
+class FoundPassage:
+    """A ranked passage. context_text is the passage with its neighbours, the document's text from context_start."""
+
+    candidate: Candidate
+    context_text: str
+    context_start: int
+
+    @property
+    def chunk_id(self) -> uuid.UUID:
+        return self.candidate.chunk_id
+
+    @property
+    def document_id(self) -> uuid.UUID:
+        return self.candidate.document_id
+
+    @property
+    def title(self) -> str:
+        return self.candidate.title
+
+    @property
+    def url(self) -> str:
+        return self.candidate.url
+
+    @property
+    def page(self) -> int | None:
+        return self.candidate.page
+
+    @property
+    def heading_path(self) -> tuple[str, ...]:
+        return tuple(self.candidate.heading_path)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `api.md` shows a search result. Scores: fused 0 to 1; ranks from 1, null where a search missed it."""
+        found = self.candidate
+        return {
+            "chunk_id": str(found.chunk_id),
+            "document_id": str(found.document_id),
+            "source_id": str(found.source_id),
+            "title": found.title,
+            "url": found.url,
+            "text": found.text,
+            "page": found.page,
+            "heading_path": list(found.heading_path),
+            "char_start": found.char_start,
+            "char_end": found.char_end,
+            "score": _rounded(found.score),
+            "dense_score": _rounded(found.dense_score),
+            "dense_rank": found.dense_rank,
+            "lexical_score": _rounded(found.lexical_score),
+            "lexical_rank": found.lexical_rank,
+            "rerank_score": None,
+        }
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """Passages, best first; milliseconds by stage; the searches that were down (`dense`)."""
+
+    passages: tuple[FoundPassage, ...]
+    timings: Mapping[str, float] = field(default_factory=dict)
+    degraded: tuple[str, ...] = ()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)
+
+
+async def retrieve(plan: RetrievalPlan, query: str, filters: Mapping[str, Any] | None = None) -> Retrieved:
+    """Search the plan's sources.
+
+    When embedding fails, a hybrid search goes on with words alone and says so in `degraded`; a dense one fails.
+    Raises InvalidInput for filters that the sources do not declare.
+    """
+    started = time.perf_counter()
+    vectors, degraded = await _query_vectors(plan, query[:MAX_QUERY_CHARS])
+    embedded = time.perf_counter()
+    found = await search(
+        HybridQuery(
+            workspace_id=plan.workspace_id,
+            indexes=plan.indexes,
+            text=query[:MAX_QUERY_CHARS],
+            vectors=vectors,
+            mode=SearchMode.LEXICAL.value if degraded else plan.mode.value,
+            limit=plan.top_k,
+            candidates=plan.candidates,
+            dense_weight=plan.dense_weight,
+            filters=filters,
+        )
+    )
+    kept = [one for one in found if _similar_enough(one, plan)]
+    searched = time.perf_counter()
+    passages = await _widen(kept, plan.neighbours)
+    timings = {
+        "embed_ms": round((embedded - started) * 1000, 1),
+        "search_ms": round((searched - embedded) * 1000, 1),
+        "total_ms": round((time.perf_counter() - started) * 1000, 1),
+    }
+    return Retrieved(passages, timings, degraded)
+
+
+async def _query_vectors(plan: RetrievalPlan, query: str) -> tuple[dict[uuid.UUID, Vectors], tuple[str, ...]]:
+    """One query vector per embedding model, by model id."""
+    if plan.mode is SearchMode.LEXICAL:
+        return {}, ()
+    models = {index.model.pk: index.model for index in plan.indexes}
+    try:
+        return {
+            pk: (await client.embed(model, [query], purpose=EmbeddingPurpose.QUERY))[0] for pk, model in models.items()
+        }, ()
+    except (UpstreamError, ServiceUnavailable):
+        if plan.mode is SearchMode.DENSE:
+            raise
+        return {}, ("dense",)
+
+
+def _similar_enough(candidate: Candidate, plan: RetrievalPlan) -> bool:
+    """The threshold is on cosine similarity; a passage that only words found has none and stays."""
+    return candidate.dense_score is None or candidate.dense_score >= plan.similarity_threshold
+
+
+async def _widen(found: Sequence[Candidate], neighbours: int) -> tuple[FoundPassage, ...]:
+    if not neighbours:
+        return tuple(FoundPassage(one, one.text, one.char_start) for one in found)
+    wider = await surroundings([one.chunk_id for one in found], neighbours)
+    return tuple(FoundPassage(one, *wider.get(one.chunk_id, (one.text, one.char_start))) for one in found)

@@ -1,0 +1,71 @@
+"""Reads across retrieval tools, RAG tools and what they are made of."""
+
+import uuid
+from typing import Any
+
+from django.db.models import QuerySet
+
+from core.access import Permission, Principal
+from core.exceptions import Conflict
+from core.variant_services import variant_resolve
+from knowledge.selectors import search_indexes
+from prompts.models import PromptVariant
+from rag.answering.engine import AnswerPlan
+from rag.choices import SearchMode
+from rag.models import RagTool, RagVariant, RetrievalTool, RetrievalVariant
+from rag.retrieval.engine import RetrievalPlan
+
+
+def rag_tools_of(principal: Principal) -> QuerySet[RagTool]:
+    """The RAG tools that the caller may run: those of the workspace with a published variant; an operator sees
+    drafts too."""
+    tools: QuerySet[RagTool] = RagTool.objects.for_workspace(principal.workspace_id)
+    if principal.allows(Permission.MANAGE):
+        return tools
+    return tools.filter(variants__is_active=True)
+
+
+def pinned_variant(parent: Any, number: int | None, principal: Principal) -> Any:
+    """The variant that this caller may run: the active one, or the one named; a draft takes `manage`."""
+    variant = variant_resolve(parent, number)
+    if variant.is_draft:
+        principal.require(Permission.MANAGE)
+    return variant
+
+
+def retrieval_plan(tool: RetrievalTool, variant: RetrievalVariant, top_k: int | None = None) -> RetrievalPlan:
+    """What a search with this variant does now. Raises Conflict when its sources hold no searchable document."""
+    source_ids: list[uuid.UUID] = list(variant.sources.values_list("pk", flat=True))
+    indexes = search_indexes(tool.workspace_id, source_ids)
+    if not indexes:
+        raise Conflict(
+            f"The knowledge sources of '{tool.slug}' are not indexed yet.",
+            hint="Choose a source in the variant and add documents to it; the jobs show how far they are.",
+        )
+    return RetrievalPlan(
+        workspace_id=tool.workspace_id,
+        tool_slug=tool.slug,
+        variant=variant.number,
+        indexes=tuple(indexes),
+        mode=SearchMode(variant.mode),
+        top_k=top_k or variant.top_k,
+        candidates=variant.candidates,
+        dense_weight=variant.dense_weight,
+        similarity_threshold=variant.similarity_threshold,
+        neighbours=variant.neighbours,
+    )
+
+
+def answer_plan(variant: RagVariant) -> AnswerPlan:
+    """Pin everything that an answer depends on."""
+    tool = variant.retrieval_tool
+    retrieval_variant = variant_resolve(tool, variant.retrieval_variant)
+    prompt: PromptVariant = variant_resolve(variant.prompt, variant.prompt_variant)
+    return AnswerPlan(
+        retrieval=retrieval_plan(tool, retrieval_variant),
+        model=variant.model,
+        messages=prompt.messages,
+        temperature=prompt.temperature,
+        top_p=prompt.top_p,
+        max_tokens=prompt.max_tokens,
+    )
