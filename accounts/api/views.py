@@ -29,6 +29,7 @@ from core.api.views import ListRetrieve, PrincipalMixin, is_uuid
 from core.exceptions import AuthenticationRequired, NotFound, PermissionRefused
 
 
+@method_decorator(sensitive_post_parameters("password"), name="dispatch")
 class SessionView(PrincipalMixin, APIView):
     """Who am I; log in; log out."""
 
@@ -55,7 +56,6 @@ class SessionView(PrincipalMixin, APIView):
         return self._show(request, request.user)
 
     @extend_schema(operation_id="session_create", request=LoginSerializer, responses=SessionSerializer, auth=[])
-    @method_decorator(sensitive_post_parameters("password"))
     def post(self, request: Request) -> Response:
         """Log in with e-mail and password; sets the session cookie."""
         self._check_csrf(request._request)

@@ -40,6 +40,7 @@ class Command(BaseCommand):
         parser.add_argument("--expires", help="such as 30d, 12h, 15m or 2w (default: never)")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        expires_at = expiry(options["expires"]) if options["expires"] else None
         try:
             workspace = workspace_by_slug(options["workspace"])
             issued = api_key_issue(
@@ -47,7 +48,7 @@ class Command(BaseCommand):
                 workspace=workspace,
                 name=options["name"],
                 scopes=[Scope(scope) for scope in options["scopes"]],
-                expires_at=expiry(options["expires"]) if options["expires"] else None,
+                expires_at=expires_at,
             )
         except MagnetError as error:
             raise CommandError(str(error)) from error
