@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 from django import forms
+from django.apps.registry import Apps
 from django.core.exceptions import ValidationError
 from django.db import models
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,7 +40,7 @@ class Vault(models.Model):
 
     class Meta:
         app_label = "core"
-        managed = False
+        apps = Apps()  # of its own: no other test sees this model
 
 
 class VaultForm(forms.ModelForm):
