@@ -325,7 +325,7 @@ def async_client(
     headers: dict[str, str] | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> httpx2.AsyncClient:
-    """A client for one use; the caller closes it. SDKs take it as their `http_client`.
+    """A client for one use and one event loop; the caller closes it. SDKs take it as their `http_client`.
 
     timeout: of each step, in seconds; the whole is capped by caps.total_seconds. transport: from `async_transport`.
     """
