@@ -17,12 +17,17 @@ from rag.retrieval.engine import RetrievalPlan
 
 
 def rag_tools_of(principal: Principal) -> QuerySet[RagTool]:
-    """The RAG tools that the caller may run: those of the workspace with a published variant; an operator sees
-    drafts too."""
-    tools: QuerySet[RagTool] = RagTool.objects.for_workspace(principal.workspace_id)
-    if principal.allows(Permission.MANAGE):
-        return tools
-    return tools.filter(variants__is_active=True)
+    """The RAG tools that the caller may know of: a viewer all, a user those with a published variant."""
+    return _known(RagTool.objects.for_workspace(principal.workspace_id), principal)
+
+
+def retrieval_tools_of(principal: Principal) -> QuerySet[RetrievalTool]:
+    """The same for retrieval tools."""
+    return _known(RetrievalTool.objects.for_workspace(principal.workspace_id), principal)
+
+
+def _known(tools: QuerySet[Any], principal: Principal) -> QuerySet[Any]:
+    return tools if principal.allows(Permission.READ) else tools.filter(variants__is_active=True)
 
 
 def pinned_variant(parent: Any, number: int | None, principal: Principal) -> Any:

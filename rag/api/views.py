@@ -1,0 +1,79 @@
+"""Retrieval tools and RAG tools: configuration and variants. Their runs stand in `rag/api/runs.py`."""
+
+from typing import Any
+
+from core.access import Permission, Principal
+from core.api.variants import VariantViewSet
+from core.api.views import ConfigurationViewSet
+from core.models import ConfigurationModel
+from rag.api.serializers import (
+    RagToolSerializer,
+    RagVariantSerializer,
+    RetrievalToolSerializer,
+    RetrievalVariantSerializer,
+)
+from rag.models import RagTool, RagVariant, RetrievalTool, RetrievalVariant
+from rag.selectors import rag_tools_of, retrieval_tools_of
+from rag.services import rag_tool_create, retrieval_tool_create, tool_delete, tool_update
+
+
+class _ToolViewSet(ConfigurationViewSet):
+    permissions = {"list": Permission.READ_OWN, "retrieve": Permission.READ_OWN}
+    ordering = ("name", "id")
+    ordering_fields = ("name", "created_at", "updated_at")
+    search_fields = ("name", "slug", "description")
+    filterset_fields = {"slug": ["exact", "in"], "created_at": ["gte", "lte"], "updated_at": ["gte", "lte"]}
+
+    def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> ConfigurationModel:
+        data.pop("variant", None)
+        return tool_update(instance, principal=self.principal, values=data, expected=expected)
+
+    def delete_object(self, instance: Any) -> None:
+        tool_delete(instance, principal=self.principal)
+
+
+class RetrievalToolViewSet(_ToolViewSet):
+    """Retrieval tools: query in, ranked passages out."""
+
+    model = RetrievalTool
+    serializer_class = RetrievalToolSerializer
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return retrieval_tools_of(principal).prefetch_related("variants")
+
+    def create_object(self, data: dict[str, Any]) -> RetrievalTool:
+        variant = data.pop("variant", {})
+        return retrieval_tool_create(principal=self.principal, values=data, variant=variant)
+
+
+class RagToolViewSet(_ToolViewSet):
+    """RAG tools: question in, cited answer out."""
+
+    model = RagTool
+    serializer_class = RagToolSerializer
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return rag_tools_of(principal).prefetch_related("variants")
+
+    def create_object(self, data: dict[str, Any]) -> RagTool:
+        variant = data.pop("variant", {})
+        return rag_tool_create(principal=self.principal, values=data, variant=variant)
+
+
+class RetrievalVariantViewSet(VariantViewSet):
+    """Variants of a retrieval tool."""
+
+    model = RetrievalVariant
+    parent_model = RetrievalTool
+    serializer_class = RetrievalVariantSerializer
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return super().queryset_for(principal).prefetch_related("sources")
+
+
+class RagVariantViewSet(VariantViewSet):
+    """Variants of a RAG tool."""
+
+    model = RagVariant
+    parent_model = RagTool
+    serializer_class = RagVariantSerializer
