@@ -1,8 +1,9 @@
 """Writes of people, workspaces, memberships and keys."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -10,7 +11,7 @@ from django.utils import timezone
 from accounts.keys import new_key, parse_key
 from accounts.models import ApiKey, Membership, User, Workspace
 from core.access import Permission, Principal, Role, Scope
-from core.exceptions import InvalidInput, NotFound, PermissionRefused
+from core.exceptions import Conflict, InvalidInput, NotFound, PermissionRefused
 from core.versions import save_version
 
 LAST_USED_STEP = timedelta(minutes=1)
@@ -48,6 +49,58 @@ def membership_set(*, workspace: Workspace, user: User, role: Role) -> Membershi
     """Give the user this role in the workspace, instead of the one before."""
     membership, _ = Membership.objects.update_or_create(workspace=workspace, user=user, defaults={"role": role})
     return membership
+
+
+@transaction.atomic
+def membership_change(membership: Membership, *, role: Role) -> Membership:
+    """Give the member another role. Raises Conflict for the last admin: nobody could undo it."""
+    if role != Role.ADMIN:
+        _keep_an_admin(membership)
+    membership.role = role
+    membership.full_clean()
+    membership.save(update_fields=["role", "updated_at"])
+    return membership
+
+
+@transaction.atomic
+def membership_remove(membership: Membership) -> None:
+    """Take the person out of the workspace; their keys for it stop working. Raises Conflict for the last admin."""
+    _keep_an_admin(membership)
+    membership.delete()
+
+
+def _keep_an_admin(leaving: Membership) -> None:
+    admins = Membership.objects.select_for_update().filter(workspace_id=leaving.workspace_id, role=Role.ADMIN)
+    if [one.pk for one in admins] == [leaving.pk]:
+        raise Conflict("This is the workspace's last admin.", hint="Make somebody else admin first.")
+
+
+@transaction.atomic
+def user_create(*, actor: User, email: str, name: str, password: str, **flags: bool) -> User:
+    """A new account. Superusers only; raises PermissionRefused else."""
+    _require_superuser(actor)
+    return User.objects.create_user(email, password, name=name, **flags)
+
+
+@transaction.atomic
+def user_update(user: User, *, actor: User, values: Mapping[str, Any]) -> User:
+    """Change an account; an empty password keeps the present one. Superusers only, and not their own rights away."""
+    _require_superuser(actor)
+    if user == actor and not (values.get("is_active", True) and values.get("is_superuser", True)):
+        raise Conflict("You cannot switch off your own account or rights.", hint="Ask another superuser.")
+    for field, value in values.items():
+        if field != "password":
+            setattr(user, field, value)
+    if values.get("password"):
+        user.set_password(values["password"])
+    user.full_clean()
+    user.save()
+    return user
+
+
+def _require_superuser(actor: User) -> None:
+    if not actor.is_superuser:
+        raise PermissionRefused("Only a superuser may manage accounts.")
 
 
 def api_key_issue(

@@ -1,0 +1,328 @@
+"""Access: workspaces, members, people and API keys."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminPasswordToggleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.selectors import workspaces_with_role
+from accounts.services import (
+    api_key_issue,
+    api_key_revoke,
+    membership_change,
+    membership_remove,
+    membership_set,
+    user_create,
+    user_update,
+    workspace_create,
+    workspace_rename,
+)
+from core.access import Permission, Principal, Role, Scope
+from core.admin import WorkspaceModelAdmin
+from core.admin_forms import WorkspaceForm
+
+ROLE_COLOURS = {Role.USER: "default", Role.VIEWER: "info", Role.OPERATOR: "primary", Role.ADMIN: "warning"}
+KEY_COLOURS = {"active": "success", "expired": "warning", "revoked": "danger"}
+KEY_LIFETIMES = (("", _("Never")), ("30", _("30 days")), ("90", _("90 days")), ("365", _("1 year")))
+
+# Rights follow memberships, so Django's groups would promise what nothing reads.
+if admin.site.is_registered(Group):
+    admin.site.unregister(Group)
+
+
+@admin.register(Workspace)
+class WorkspaceAdmin(WorkspaceModelAdmin):
+    """The workspaces that the person belongs to; a superuser may create one."""
+
+    list_display = ("name", "slug", "member_count", "updated_at")
+    search_fields = ("name", "slug")
+    change_permission = Permission.ADMINISTER
+    delete_permission = None
+    fields = ("name", "slug")
+
+    def workspace_rows(self, principal: Principal) -> Any:
+        return Workspace.objects.filter(pk__in=workspaces_with_role(principal.user, Role.VIEWER))
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        from django.db.models import Count
+
+        rows = Workspace.objects.filter(pk__in=workspaces_with_role(self._person(request), Role.VIEWER))
+        return rows.annotate(members_total=Count("memberships")).order_by("name")
+
+    @staticmethod
+    def _person(request: HttpRequest) -> User:
+        assert isinstance(request.user, User)
+        return request.user
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) or self._person(request).is_superuser
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return self._person(request).is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A workspace is administered while one works in it, so that roles never mix."""
+        found = self.admin_site.principal(request)
+        elsewhere = obj is not None and found is not None and obj.pk != found.workspace_id
+        return super().has_change_permission(request, obj) and not elsewhere
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("slug",) if obj else ()
+
+    def principal(self, request: HttpRequest) -> Principal:
+        """A superuser without any membership has no principal yet, and may create the first workspace."""
+        found: Principal | None = self.admin_site.principal(request)
+        person = self._person(request)
+        if found is None and person.is_superuser:
+            return Principal(person, person.pk, "", Role.USER)
+        return found if found is not None else super().principal(request)
+
+    def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> Workspace:
+        return workspace_create(actor=principal.user, name=values["name"], slug=values["slug"])
+
+    def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
+        return workspace_rename(obj, principal=principal, name=values["name"], expected=expected)
+
+    @display(description=_("Members"), ordering="members_total")
+    def member_count(self, obj: Any) -> int:
+        return int(obj.members_total)
+
+
+class MembershipForm(WorkspaceForm):
+    email = forms.EmailField(
+        label=_("E-mail address"),
+        widget=UnfoldAdminTextInputWidget(),
+        help_text=_("Of a person who has an account. A superuser creates accounts under People."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            self.fields.pop("email", None)
+
+    class Meta:
+        model = Membership
+        fields = ("role",)
+
+
+@admin.register(Membership)
+class MembershipAdmin(WorkspaceModelAdmin):
+    """Who belongs to the current workspace, and as what."""
+
+    form = MembershipForm
+    list_display = ("user", "address", "role_label", "created_at")
+    list_filter = ("role",)
+    list_select_related = ("user", "workspace")
+    search_fields = ("user__email", "user__name")
+    add_permission = change_permission = delete_permission = Permission.ADMINISTER
+    radio_fields: ClassVar[Any] = {"role": admin.VERTICAL}
+    empty_title = _("Nobody else is here yet")
+
+    def workspace_rows(self, principal: Principal) -> Any:
+        return Membership.objects.filter(workspace_id=principal.workspace_id).select_related("user", "workspace")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [(None, {"fields": ["role"] if obj else ["email", "role"]})]
+
+    def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> Membership:
+        user = User.objects.filter(email__iexact=values["email"], is_active=True).first()
+        if user is None:
+            raise ValidationError({"email": _("Nobody with this address has an active account here.")})
+        workspace = Workspace.objects.get(pk=principal.workspace_id)
+        return membership_set(workspace=workspace, user=user, role=Role(values["role"]))
+
+    def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
+        return membership_change(obj, role=Role(values["role"]))
+
+    def remove_object(self, principal: Principal, obj: Any) -> None:
+        membership_remove(obj)
+
+    @display(description=_("E-mail address"), ordering="user__email")
+    def address(self, obj: Membership) -> str:
+        return obj.user.email
+
+    @display(description=_("Role"), ordering="role", label=ROLE_COLOURS)
+    def role_label(self, obj: Membership) -> tuple[str, str]:
+        return obj.role, obj.role
+
+
+class PersonForm(WorkspaceForm):
+    new_password = forms.CharField(
+        label=_("Password"),
+        required=False,
+        strip=False,
+        widget=UnfoldAdminPasswordToggleWidget(attrs={"autocomplete": "new-password"}),
+        help_text=_("Leave empty to keep the present one."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance._state.adding and "new_password" in self.fields:
+            self.fields["new_password"].required = True
+            self.fields["new_password"].help_text = _("Tell it to the person; they can change it after signing in.")
+
+    def clean_new_password(self) -> str:
+        password: str = self.cleaned_data["new_password"]
+        if password:
+            validate_password(password, self.instance)
+        return password
+
+    class Meta:
+        model = User
+        fields = ("email", "name", "is_active", "is_superuser")
+
+
+@admin.register(User)
+class PersonAdmin(WorkspaceModelAdmin):
+    """Accounts of the installation. Superusers only: a person may belong to workspaces that others do not see."""
+
+    form = PersonForm
+    list_display = ("email", "name", "is_active", "is_superuser", "last_login")
+    list_filter = ("is_active", "is_superuser")
+    search_fields = ("email", "name")
+    ordering = ("email",)
+    fieldsets = ((None, {"fields": ("email", "name", "new_password", "is_active", "is_superuser")}),)
+
+    def _allows(self, request: HttpRequest, permission: Permission | None) -> bool:
+        return bool(getattr(request.user, "is_superuser", False)) and request.user.is_active
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def principal(self, request: HttpRequest) -> Principal:
+        assert isinstance(request.user, User)
+        found: Principal | None = self.admin_site.principal(request)
+        return found or Principal(request.user, request.user.pk, "", Role.USER)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return User.objects.order_by("email") if self._allows(request, None) else User.objects.none()
+
+    def workspace_rows(self, principal: Principal) -> Any:
+        return User.objects.filter(memberships__workspace_id=principal.workspace_id)
+
+    def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> User:
+        return user_create(actor=principal.user, **self._account(values))
+
+    def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
+        return user_update(obj, actor=principal.user, values=self._account(values))
+
+    @staticmethod
+    def _account(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {("password" if name == "new_password" else name): value for name, value in values.items()}
+
+
+class ApiKeyForm(WorkspaceForm):
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices,
+        initial=[scope.value for scope in Scope],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text=_("A key never has more rights than its user."),
+    )
+    lifetime = forms.ChoiceField(
+        label=_("Expires after"), choices=KEY_LIFETIMES, required=False, widget=UnfoldAdminSelectWidget
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("name",)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(WorkspaceModelAdmin):
+    """One's own keys; an admin of the workspace sees and revokes all of them."""
+
+    form = ApiKeyForm
+    list_display = ("name", "prefix", "user", "state_label", "scope_list", "last_used_at", "expires_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "public_id")
+    add_permission = Permission.READ
+    change_permission = None
+    delete_permission = None
+    ordering = ("-created_at", "-id")
+    actions_detail = ("revoke",)
+    actions = ("revoke_chosen",)
+    empty_title = _("No API keys yet")
+    empty_text = _("A program needs a key to use the API. The key is shown once, when you create it.")
+    readonly_fields = (
+        "prefix", "user", "state_label", "scope_list", "created_at", "last_used_at", "expires_at", "revoked_at",
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        principal = self.principal(request)
+        rows = super().get_queryset(request).select_related("user")
+        return rows if principal.allows(Permission.ADMINISTER) else rows.filter(user=principal.user)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [(None, {"fields": ["name", *self.readonly_fields] if obj else ["name", "scopes", "lifetime"]})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return self.readonly_fields if obj else ()
+
+    def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> ApiKey:
+        days = values.get("lifetime")
+        issued = api_key_issue(
+            user=principal.user,
+            workspace=Workspace.objects.get(pk=principal.workspace_id),
+            name=values["name"],
+            scopes=[Scope(scope) for scope in values["scopes"]],
+            expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
+        )
+        issued.key._issued_text = issued.text  # type: ignore[attr-defined]  # for the answer of this request only
+        return issued.key
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """The one page that shows the key. It is not a redirect: a text that is stored nowhere cannot be fetched."""
+        context = self.page_context(request, _("Your new API key"), obj, key_text=obj._issued_text, object=obj)
+        response = TemplateResponse(request, "admin/accounts/key_issued.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    @display(description=_("Begins with"))
+    def prefix(self, obj: ApiKey) -> str:
+        return f"mk_{obj.public_id}_…"
+
+    @display(description=_("State"), label=KEY_COLOURS)
+    def state_label(self, obj: ApiKey) -> tuple[str, str]:
+        return obj.state, obj.state
+
+    @display(description=_("Scopes"))
+    def scope_list(self, obj: ApiKey) -> str:
+        return ", ".join(obj.scopes)
+
+    @action(description=_("Revoke this key"), url_path="revoke", icon="block", variant=ActionVariant.DANGER)
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        key = self.object_or_404(request, object_id)
+        if request.method == "POST":
+            api_key_revoke(key)
+            messages.success(request, _("The key is revoked; nothing accepts it any more."))
+            return redirect("admin:accounts_apikey_changelist")
+        context = self.page_context(request, _("Revoke this key?"), key, object=key)
+        return TemplateResponse(request, "admin/accounts/key_revoke.html", context)
+
+    @admin.action(description=_("Revoke the chosen keys"))
+    def revoke_chosen(self, request: HttpRequest, queryset: Any) -> None:
+        for key in queryset:
+            api_key_revoke(key)
+        messages.success(request, _("Revoked: %(count)d") % {"count": len(queryset)})
