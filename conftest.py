@@ -1,0 +1,66 @@
+"""One embedded PostgreSQL and Valkey for the test sessions of this clone, a database for each session.
+
+It all happens when this file is imported, and not in a hook or in pytest.ini: pytest-django and the conftest files of
+the apps read the settings and the models before the first hook runs.
+"""
+
+import atexit
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+import django
+import pytest
+
+from magnet import environment as env
+from magnet.embedded.platform import servers_of
+from magnet.embedded.valkey import EmbeddedValkey
+
+SLOTS = 60  # Valkey has 64 databases
+NOT_FROM_OUTSIDE = (
+    "DATA_DIR",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OUTBOUND_ALLOW",
+    "PUBLIC_URL",
+)
+
+_held: list[IO[str]] = []
+
+
+def _take_slot(folder: Path) -> int:
+    """A number that no other running session has; the lock goes with the process."""
+    for slot in range(1, SLOTS):
+        lock = (folder / f"slot-{slot}").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        _held.append(lock)
+        return slot
+    raise pytest.UsageError(f"{SLOTS} test sessions run already in {folder}.")
+
+
+def _start_platform() -> None:
+    os.environ["MAGNET_ENV"] = "test"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "magnet.settings"
+    for name in NOT_FROM_OUTSIDE:
+        os.environ.pop(name, None)
+    environment = env.load()
+    servers = servers_of(environment)
+    slot = _take_slot(env.data_dir(environment))
+    os.environ["MAGNET_TEST_SLOT"] = str(slot)
+    for server in servers:
+        server.acquire()
+        atexit.register(server.release)
+        if isinstance(server, EmbeddedValkey):
+            server.database = slot
+            os.environ["REDIS_URL"] = server.url
+    django.setup()
+
+
+_start_platform()

@@ -1,0 +1,49 @@
+"""Middleware of every request."""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponseBase
+
+from core.context import request_id
+
+ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+Answer = HttpResponseBase | Awaitable[HttpResponseBase]
+
+
+class RequestIdMiddleware:
+    """Gives each request an id, or keeps a harmless one from X-Request-Id, and puts it on the answer and the logs."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Answer]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Answer:
+        identifier = request.headers.get("X-Request-Id", "")
+        if not ACCEPTED_ID.fullmatch(identifier):
+            identifier = uuid.uuid4().hex
+        token = request_id.set(identifier)
+        if iscoroutinefunction(self):
+            return self._async(request, identifier)
+        try:
+            response = self.get_response(request)
+            assert isinstance(response, HttpResponseBase)
+            response.headers["X-Request-Id"] = identifier
+            return response
+        finally:
+            request_id.reset(token)
+
+    async def _async(self, request: HttpRequest, identifier: str) -> HttpResponseBase:
+        """The id stays set when the answer streams: uvicorn gives each request a context of its own."""
+        answer = self.get_response(request)
+        assert not isinstance(answer, HttpResponseBase)
+        response = await answer
+        response.headers["X-Request-Id"] = identifier
+        return response

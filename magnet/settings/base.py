@@ -1,0 +1,201 @@
+"""What every profile shares."""
+
+import os
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from core.outbound_allow import parse_allow
+from magnet import environment as _env
+from magnet.embedded.data_dir import DataDir
+from magnet.embedded.postgres import EmbeddedPostgres
+from magnet.embedded.valkey import EmbeddedValkey
+from magnet.settings.generics import allow_brackets
+from magnet.settings.interface import *
+
+allow_brackets()
+
+ENV = _env.load()
+BASE_DIR = _env.BASE_DIR
+MAGNET_ENV = ENV.text("MAGNET_ENV", "development")
+DATA_DIR = _env.data_dir(ENV)
+
+_data = DataDir(DATA_DIR)
+
+# Who we are on the network
+HOST = ENV.text("HOST", "127.0.0.1")
+PORT = ENV.number("PORT", 8000, least=1, most=65535)
+_public = ENV.url("PUBLIC_URL", f"http://localhost:{PORT}", ("http", "https"))
+PUBLIC_URL = _public.geturl().rstrip("/")
+TRUSTED_PROXIES = ENV.items("TRUSTED_PROXIES")
+_https = _public.scheme == "https"
+ALLOWED_HOSTS = [str(_public.hostname), "localhost", "127.0.0.1", "[::1]"]
+CORS_ALLOWED_ORIGINS = [origin.rstrip("/") for origin in ENV.items("CORS_ALLOWED_ORIGINS")]
+if "*" in CORS_ALLOWED_ORIGINS:
+    raise _env.SettingError(
+        "CORS_ALLOWED_ORIGINS", "must list exact origins: credentials go with them, so `*` is refused."
+    )
+CORS_ALLOW_CREDENTIALS = True
+CORS_URLS_REGEX = r"^/api/"
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}", *CORS_ALLOWED_ORIGINS]
+CSRF_FAILURE_VIEW = "magnet.pages.csrf_failure"
+
+# Cookies are Secure, and HSTS is sent, only when people come by https: a first login over plain HTTP has to work.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin" if _https else None
+X_FRAME_OPTIONS = "DENY"
+
+# Secrets
+SECRET_KEY = ENV.secret("SECRET_KEY") or _data.secret("secret_key") or os.urandom(32).hex()
+ENCRYPTION_KEYS = (ENV.secret("ENCRYPTION_KEYS") or _data.secret("encryption_keys")).replace(",", " ").split()
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# The application
+OUR_APPS = ["core", "accounts", "observability", "plugins", "llm", "prompts", "knowledge", "rag", "panel"]
+if not (BASE_DIR / "knowledge" / "models.py").exists():
+    OUR_APPS.remove("rag")
+INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "magnet.admin_app.MagnetAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "django_filters",
+    "corsheaders",
+    "csp",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    *OUR_APPS,
+    "magnet",
+]
+MIDDLEWARE = [
+    "core.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "magnet.csp.ContentSecurityPolicy",
+]
+ROOT_URLCONF = "magnet.urls"
+WSGI_APPLICATION = "magnet.wsgi.application"
+ASGI_APPLICATION = "magnet.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "accounts.current_workspace.workspace_context",
+            ],
+        },
+    },
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English"))]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# Static files and uploads
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"] if (BASE_DIR / "static").is_dir() else []
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STORAGE_DIR = _data.files
+MEDIA_ROOT = STORAGE_DIR
+MAX_BODY_BYTES = 110 * 2**20
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
+
+# Database, broker, cache. The placeholder ports stand for servers that were never started.
+EMBEDDED_DATABASE = not ENV.secret("DATABASE_URL")
+EMBEDDED_BROKER = not ENV.secret("REDIS_URL")
+_embedded_database = EmbeddedPostgres(_data).url or "postgresql://magnet@127.0.0.1:1/magnet"
+DATABASES = {"default": _env.database(ENV.url("DATABASE_URL", _embedded_database, ("postgresql", "postgres")))}
+REDIS_URL = ENV.url(
+    "REDIS_URL", EmbeddedValkey(_data).url or "redis://127.0.0.1:1/0", ("redis", "rediss", "valkey")
+).geturl()
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "magnet",
+    }
+}
+WEB_WORKERS = ENV.number("WEB_WORKERS", 1, least=1, most=64)
+WORKER_CONCURRENCY = ENV.number("WORKER_CONCURRENCY", os.cpu_count() or 1, least=1, most=256)
+
+# Models and the world outside
+OPENAI_API_KEY = ENV.secret("OPENAI_API_KEY")
+OPENAI_BASE_URL = ENV.text("OPENAI_BASE_URL")
+OPENAI_CHAT_MODEL = ENV.text("OPENAI_CHAT_MODEL")
+OPENAI_EMBEDDING_MODEL = ENV.text("OPENAI_EMBEDDING_MODEL")
+ADMIN_EMAIL = ENV.text("ADMIN_EMAIL", "admin@localhost")
+try:
+    OUTBOUND_ALLOW = parse_allow(ENV.text("OUTBOUND_ALLOW"))
+except ValueError as _error:
+    raise _env.SettingError("OUTBOUND_ALLOW", str(_error).removeprefix("OUTBOUND_ALLOW: ")) from _error
+
+# The API
+REST_FRAMEWORK: dict[str, Any] = {}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Magnet",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# Logs: JSON lines, never prompts or secrets
+LOG_LEVEL = ENV.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "core.logging.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.server": {"handlers": ["stderr"], "propagate": False},
+        "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+        "openai": {"level": "WARNING"},
+    },
+}
+
+FAULTS_ENABLED = False
+DEBUG = False

@@ -1,0 +1,29 @@
+"""What production and staging refuse. The first thing that is wrong ends the start with one line."""
+
+from magnet.environment import Environment, SettingError
+
+SECRET_KEY_AT_LEAST = 32
+DEFAULT_SECRETS = ("django-insecure", "changeme", "change-me", "secret", "default", "example")
+
+
+def refuse_unsafe(env: Environment, *, allowed_hosts: list[str], debug: bool) -> None:
+    """Raises SettingError, which names the setting, for the first that is unsafe."""
+    secret = env.secret("SECRET_KEY")
+    if len(secret) < SECRET_KEY_AT_LEAST or len(set(secret)) < 8 or secret.lower().startswith(DEFAULT_SECRETS):
+        raise SettingError(
+            "SECRET_KEY",
+            f"must be set to at least {SECRET_KEY_AT_LEAST} random characters "
+            "(python -c 'import secrets; print(secrets.token_urlsafe(48))').",
+        )
+    if not env.secret("ENCRYPTION_KEYS"):
+        raise SettingError(
+            "ENCRYPTION_KEYS", "must be set (id:base64 of 32 random bytes); stored secrets depend on it."
+        )
+    if debug or env.text("DEBUG").lower() in ("1", "true", "yes", "on"):
+        raise SettingError("DEBUG", "must be off in production: its pages show settings and source to everybody.")
+    if "*" in allowed_hosts or "*" in env.items("ALLOWED_HOSTS"):
+        raise SettingError("ALLOWED_HOSTS", "must not hold `*`; set PUBLIC_URL, and the hosts derive from it.")
+    if not env.text("PUBLIC_URL"):
+        raise SettingError(
+            "PUBLIC_URL", "must be the address that people open; hosts, cookies and links derive from it."
+        )

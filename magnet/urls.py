@@ -1,0 +1,22 @@
+"""Every route. An app brings its own in `<app>/api/urls.py`, mounted at /api/v1/; the panel's in `panel/urls.py`."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from core.api.problems import unknown_route
+from core.health import live, ready
+
+API = [app for app in settings.OUR_APPS if (settings.BASE_DIR / app / "api" / "urls.py").exists()]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("health/live", live, name="health-live"),
+    path("health/ready", ready, name="health-ready"),
+    path("admin/", admin.site.urls),
+    path("panel/", include("panel.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    *(path("api/v1/", include(f"{app}.api.urls")) for app in API),
+    re_path(r"^api/(?P<path>.*)$", unknown_route),
+]
