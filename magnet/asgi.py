@@ -1,9 +1,56 @@
-"""The ASGI application."""
+"""The ASGI application: Django behind a cap on bodies, a pool of connections, a shutdown that saves what runs."""
 
+import asyncio
 import os
+import signal
+from types import FrameType
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "magnet.settings")
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-application = get_asgi_application()
+from core import lifecycle
+from magnet.body_limit import BodyLimit
+
+# Only here: a pool's threads and sockets would not survive the forks of the worker.
+settings.DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 20, "timeout": 5, "max_idle": 60}
+
+_django = BodyLimit(get_asgi_application(), settings.MAX_BODY_BYTES)
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Requests go to Django; the server's own start and stop are handled here."""
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] == "http":
+        await _django(scope, receive, send)
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            _stop_at_the_signal(asyncio.get_running_loop())
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await lifecycle.shut_down()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+def _stop_at_the_signal(loop: asyncio.AbstractEventLoop) -> None:
+    """uvicorn sends the shutdown event only after all open answers have ended, and a stream may not end by itself.
+
+    So the runs are told at the signal: their streams close with an event, and uvicorn finds nothing left to wait for.
+    """
+    inherited = signal.getsignal(signal.SIGTERM)
+    if not callable(inherited):
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(lifecycle.begin_shutdown)
+        inherited(number, frame)
+
+    signal.signal(signal.SIGTERM, on_signal)

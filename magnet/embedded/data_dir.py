@@ -24,6 +24,11 @@ class DataDir:
         return self.root / "logs"
 
     @property
+    def run(self) -> Path:
+        """What only means something while the platform runs: pid files, the tick's memory."""
+        return self.root / "run"
+
+    @property
     def files(self) -> Path:
         return self.root / "files"
 
@@ -32,7 +37,7 @@ class DataDir:
         try:
             # Others may pass through, not list: the database's own user must reach its part.
             self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-            for private in (self.secrets, self.logs, self.files):
+            for private in (self.secrets, self.logs, self.files, self.run):
                 private.mkdir(mode=0o700, exist_ok=True)
             probe = self.root / f".probe-{os.getpid()}"
             probe.touch()

@@ -73,7 +73,7 @@ def command_prefix(user: ServiceUser | None, folders: Iterable[Path]) -> list[st
     if capability is None:
         raise PlatformError(
             f"DATA_DIR: {closed[0]} lies in a folder that PostgreSQL's user (uid {user.uid}) may not enter, and root "
-            "may not lift that here. Put clone and DATA_DIR where others may pass (chmod o+x), or start as another user."
+            "may not lift that here. Put clone and DATA_DIR where others may pass (chmod o+x), or be another user."
         )
     return [*prefix, f"--inh-caps=-all,+{capability}", f"--ambient-caps=-all,+{capability}"]
 

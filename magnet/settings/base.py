@@ -197,5 +197,6 @@ LOGGING: dict[str, Any] = {
     },
 }
 
+MIGRATE_AT_START = True
 FAULTS_ENABLED = False
 DEBUG = False

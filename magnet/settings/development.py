@@ -2,6 +2,10 @@
 
 from magnet.settings.base import *
 
+# Files come from where they lie; production serves what `collectstatic` gathered and compressed.
+WHITENOISE_USE_FINDERS = True
+STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+
 # HOST=0.0.0.0 says that others on the network may come, by whatever name or address they know.
 if HOST not in ("127.0.0.1", "localhost", "::1"):
     ALLOWED_HOSTS = ["*"]

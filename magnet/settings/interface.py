@@ -36,6 +36,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "8px",
     "STYLES": [lambda _request: static("magnet/admin.css")],
+    "SCRIPTS": [lambda _request: static("magnet/admin.js")],
     "DASHBOARD_CALLBACK": "magnet.overview.overview",
     "COLORS": {
         "primary": {

@@ -1,0 +1,40 @@
+"""What every start does before the platform serves."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from accounts.services import first_admin_ensure
+from magnet.embedded.data_dir import DataDir
+
+
+class Command(BaseCommand):
+    help = (
+        "Migrate (in production: refuse when migrations wait), create the first superuser from ADMIN_EMAIL and "
+        "ADMIN_PASSWORD, and seed. `make run` calls it. Example: manage.py prepare"
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if settings.MIGRATE_AT_START:
+            call_command("migrate", interactive=False, verbosity=1, stdout=self.stdout)
+        else:
+            executor = MigrationExecutor(connection)
+            waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+            if waiting:
+                raise CommandError(
+                    f"DATABASE_URL: {len(waiting)} migrations are not applied; back up, then run manage.py migrate."
+                )
+        self._first_user()
+        call_command("seed", stdout=self.stdout)
+
+    def _first_user(self) -> None:
+        """The password comes from the setting, or from the file that `make run` shows once and deletes."""
+        data_dir = DataDir(settings.DATA_DIR)
+        generated = data_dir.secret("first_password")
+        password = settings.ENV.secret("ADMIN_PASSWORD") or generated
+        if password and first_admin_ensure(email=settings.ADMIN_EMAIL, password=password) and generated:
+            (data_dir.run / "first_user").touch()

@@ -1,0 +1,38 @@
+"""The tick: a plain Celery beat that needs neither Django nor the database, so it costs little memory.
+
+It only says that time has passed. What is due is decided by the tasks, from rows that they claim.
+"""
+
+import os
+
+# Celery would set Django up for this name.
+os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+from celery import Celery
+
+from magnet import environment
+from magnet.embedded.data_dir import DataDir
+from magnet.embedded.valkey import EmbeddedValkey
+
+SWEEP_SECONDS = 15.0
+
+_env = environment.load()
+_data_dir = DataDir(environment.data_dir(_env))
+
+app = Celery("magnet", broker=_env.secret("REDIS_URL") or EmbeddedValkey(_data_dir).url)
+app.conf.update(
+    task_ignore_result=True,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    worker_hijack_root_logger=False,
+    enable_utc=True,
+    beat_schedule_filename=str(_data_dir.root / "run" / "beat"),
+    beat_schedule={
+        # Expires before the next one, so that a worker that was away does not find a heap of them.
+        "sweep": {
+            "task": "observability.tasks.sweep",
+            "schedule": SWEEP_SECONDS,
+            "options": {"queue": "default", "expires": SWEEP_SECONDS},
+        },
+    },
+)
