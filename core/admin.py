@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Protocol
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
 from core.access import Permission, Principal
@@ -159,6 +160,9 @@ class WorkspaceModelAdmin(ModelAdmin):
         else:
             created = self.create_object(principal, obj, form.values())
             obj.__dict__.update(created.__dict__)
+        for action in self.get_actions_submit_line(request, obj.pk):
+            if action.action_name in request.POST:
+                action.method(request, obj)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The services have saved relations with the row."""
@@ -187,26 +191,18 @@ class WorkspaceModelAdmin(ModelAdmin):
 
     # Pages
 
-    def refusable(self, request: HttpRequest, act: Callable[[], Any]) -> Any:
-        """Run `act`; a refusal becomes a message on the page that the person came from."""
+    def refusable(self, request: HttpRequest, act: Callable[[], Any], back: Callable[[], Any] | None = None) -> Any:
+        """Run `act`; a refusal becomes a message on the page that `back` redirects to, else on the list."""
         try:
             return act()
         except MagnetError as refusal:
             self.message_user(request, str(refusal), "error")
         except ValidationError as refusal:
             self.message_user(request, " ".join(refusal.messages), "error")
-        return self.back(request)
-
-    def back(self, request: HttpRequest) -> HttpResponse:
-        """To the list of this model."""
-        from django.shortcuts import redirect
-
-        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return back() if back else redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     def object_or_404(self, request: HttpRequest, object_id: str) -> Any:
         """A row of the current workspace, for pages of our own. Raises Http404, also for rows of other workspaces."""
-        from django.http import Http404
-
         found = self.get_object(request, object_id)
         if found is None or not self.has_view_permission(request, found):
             raise Http404

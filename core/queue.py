@@ -1,6 +1,7 @@
 """The one way to enqueue background work: by task name, with ids only, after the transaction commits."""
 
 import logging
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 
@@ -20,17 +21,17 @@ class Queue(StrEnum):
     DEFAULT = "default"
 
 
-def enqueue(task: str, *ids: str, queue: Queue = Queue.DEFAULT) -> None:
+def enqueue(task: str, *ids: str, queue: Queue = Queue.DEFAULT, delay: timedelta = timedelta()) -> None:
     """Publish the task when the surrounding transaction has committed; never for one that is rolled back.
 
     A broker that is down does not lose the work: the job row is the truth, and the sweeper publishes it again.
     """
-    transaction.on_commit(partial(_publish, task, ids, queue))
+    transaction.on_commit(partial(_publish, task, ids, queue, delay))
 
 
-def _publish(task: str, ids: tuple[str, ...], queue: Queue) -> None:
+def _publish(task: str, ids: tuple[str, ...], queue: Queue, delay: timedelta) -> None:
     fault("document.saved_before_enqueue")
     try:
-        current_app.send_task(task, args=list(ids), queue=queue.value, retry=False)
+        current_app.send_task(task, args=list(ids), queue=queue.value, countdown=delay.total_seconds(), retry=False)
     except OperationalError:
         logger.warning("queue.unavailable", extra={"task": task, "queue": queue.value})

@@ -1,0 +1,187 @@
+"""Jobs, runs and traces."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.access import Permission, Principal
+from core.api.sse import EventStreamRenderer, last_event_id, stream_response
+from core.api.views import AsyncAPIView, ListRetrieve, is_uuid
+from core.exceptions import NotFound, PermissionRefused
+from observability.api.serializers import (
+    JobSerializer,
+    RunDetailSerializer,
+    RunSerializer,
+    TraceDetailSerializer,
+    TraceSerializer,
+)
+from observability.choices import JobStatus
+from observability.models import Job, Run, Trace
+from observability.runs import live, store
+from observability.selectors import jobs_of, may_read_content, runs_of, traces_of
+from observability.services import job_cancel, job_retry
+
+POLL_SECONDS = 0.5
+ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+LAST_EVENT_ID = OpenApiParameter(
+    "Last-Event-ID", int, OpenApiParameter.HEADER, description="The number of the last event that was seen."
+)
+
+
+class JobViewSet(ListRetrieve):
+    """Long work: what runs, how far it is, why it ended."""
+
+    model = Job
+    permissions = {"cancel": Permission.INGEST, "retry": Permission.INGEST}
+    serializer_class = JobSerializer
+    ordering = ("-id",)
+    ordering_fields = ("created_at",)
+    search_fields = ("title", "reason")
+    filterset_fields = {
+        "status": ["exact", "in"],
+        "kind": ["exact"],
+        "subject_id": ["exact"],
+        "created_at": ["gte", "lte"],
+    }
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return jobs_of(principal)
+
+    @extend_schema(request=None)
+    def cancel(self, request: Request, id: str) -> Response:
+        """Cancel a pending or running job."""
+        return self.answer(job_cancel(self.get_object(), principal=self.principal))
+
+    @extend_schema(request=None)
+    def retry(self, request: Request, id: str) -> Response:
+        """Start a failed or cancelled job anew."""
+        return self.answer(job_retry(self.get_object(), principal=self.principal), status=202)
+
+
+class JobEventsView(AsyncAPIView):
+    """The progress of a job as server-sent events."""
+
+    renderer_classes = (JSONRenderer, EventStreamRenderer)
+
+    @extend_schema(operation_id="jobs_events", responses={(200, "text/event-stream"): OpenApiTypes.STR})
+    async def get(self, request: Request, id: str) -> Any:
+        """An event `job.progress` at each change, and `job.finished` at the end."""
+        job = await sync_to_async(self._find)(id)
+        return stream_response(_job_events(job.pk))
+
+    def _find(self, id: str) -> Job:
+        found = jobs_of(self.principal).filter(pk=id).first() if is_uuid(id) else None
+        if found is None:
+            raise NotFound(f"There is no job '{id[:100]}'.")
+        return found
+
+
+class _JobEvent:
+    def __init__(self, seq: int, name: str, data: dict[str, Any]) -> None:
+        self.seq, self.name, self.data = seq, name, data
+
+
+async def _job_events(job_id: uuid.UUID) -> AsyncIterator[_JobEvent]:
+    seq, last = 0, None
+    while True:
+        job = await store.in_database(_load_job, job_id)
+        shown = None if job is None else dict(JobSerializer(job).data)
+        if shown is not None and (shown["status"], shown["progress"], shown["attempts"]) != last:
+            last = (shown["status"], shown["progress"], shown["attempts"])
+            seq += 1
+            yield _JobEvent(seq, "job.finished" if shown["status"] in ENDED else "job.progress", shown)
+        if shown is None or shown["status"] in ENDED:
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _load_job(job_id: uuid.UUID) -> Job | None:
+    job: Job | None = Job._unscoped.filter(pk=job_id).first()
+    return job
+
+
+class RunViewSet(ListRetrieve):
+    """Executions of tools. A viewer sees that they happened; what was said is for their author and operators."""
+
+    model = Run
+    permissions = {"list": Permission.READ_OWN, "retrieve": Permission.READ_OWN}
+    ordering = ("-id",)
+    ordering_fields = ("started_at", "duration_ms")
+    search_fields = ("target_slug",)
+    filterset_fields = {
+        "status": ["exact", "in"],
+        "kind": ["exact"],
+        "target_slug": ["exact"],
+        "resolution": ["exact"],
+        "started_at": ["gte", "lte"],
+    }
+
+    def get_serializer_class(self) -> Any:
+        return RunDetailSerializer if self.action == "retrieve" else RunSerializer
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return runs_of(principal)
+
+
+class _OneRunView(AsyncAPIView):
+    permissions = {"get": Permission.READ_OWN, "post": Permission.RUN}
+
+    def find(self, id: str) -> Run:
+        """The run, if the caller may read what it says."""
+        found = runs_of(self.principal).filter(pk=id).first() if is_uuid(id) else None
+        if found is None:
+            raise NotFound(f"There is no run '{id[:100]}'.")
+        if not may_read_content(found, self.principal):
+            raise PermissionRefused("What a run says is for its author and for operators.")
+        return found
+
+
+class RunEventsView(_OneRunView):
+    """The events of a run: live, or replayed when it is over."""
+
+    renderer_classes = (JSONRenderer, EventStreamRenderer)
+
+    @extend_schema(
+        operation_id="runs_events",
+        parameters=[LAST_EVENT_ID],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+    )
+    async def get(self, request: Request, id: str) -> Any:
+        """Server-sent events behind `Last-Event-ID`; the last one carries the whole answer."""
+        run = await sync_to_async(self.find)(id)
+        return stream_response(live.follow(run.pk, last_event_id(request)))
+
+
+class RunCancelView(_OneRunView):
+    @extend_schema(operation_id="runs_cancel", request=None, responses={202: RunSerializer})
+    async def post(self, request: Request, id: str) -> Response:
+        """Cancel a run; what it has said so far is kept."""
+        run = await sync_to_async(self.find)(id)
+        await live.cancel(run.pk)
+        return Response(RunSerializer(run, context={"view": self}).data, status=202)
+
+
+class TraceViewSet(ListRetrieve):
+    """What a run did, step by step."""
+
+    model = Trace
+    permissions = {"list": Permission.READ_OWN, "retrieve": Permission.READ_OWN}
+    ordering = ("-id",)
+    ordering_fields = ("started_at", "duration_ms")
+    search_fields = ("name",)
+    filterset_fields = {"kind": ["exact"], "status": ["exact"], "started_at": ["gte", "lte"]}
+
+    def get_serializer_class(self) -> Any:
+        return TraceDetailSerializer if self.action == "retrieve" else TraceSerializer
+
+    def queryset_for(self, principal: Principal) -> Any:
+        rows = traces_of(principal)
+        return rows.prefetch_related("spans") if self.action == "retrieve" else rows

@@ -1,0 +1,39 @@
+"""States and kinds of jobs, runs, traces and usage."""
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+
+class JobStatus(TextChoices):
+    PENDING = "pending", _("Pending")
+    RUNNING = "running", _("Running")
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+class RunKind(TextChoices):
+    RAG_TOOL = "rag_tool", _("RAG tool")
+    RETRIEVAL_TOOL = "retrieval_tool", _("Retrieval tool")
+
+
+class RunStatus(TextChoices):
+    RUNNING = "running", _("Running")
+    COMPLETED = "completed", _("Completed")
+    INCOMPLETE = "incomplete", _("Incomplete")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+class SpanStatus(TextChoices):
+    OK = "ok", _("OK")
+    ERROR = "error", _("Error")
+
+
+class Operation(TextChoices):
+    """The names of OpenTelemetry's `gen_ai.operation.name`, and ours where it has none."""
+
+    CHAT = "chat", _("Chat")
+    EMBEDDINGS = "embeddings", _("Embeddings")
+    RETRIEVAL = "retrieval", _("Retrieval")
+    RUN = "run", _("Run")

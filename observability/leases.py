@@ -1,0 +1,186 @@
+"""The worker's hold on a job: a lease that a heartbeat renews, a fencing token that a successor raises.
+
+A job is executed by whoever holds its lease. A process that dies stops renewing it, and the sweeper gives the job to
+another. A process that was only slow finds at its next check, and at the latest in its last transaction, that the token
+is no longer its own.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, connection, models, transaction
+from django.utils import timezone
+
+from core.faults import fault
+from core.queue import Queue, enqueue
+from observability.choices import JobStatus
+from observability.models import Job
+from observability.services import job_delay, job_end
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+
+
+class PermanentFailure(Exception):
+    """The job cannot succeed however often it is tried. `reason` is for people."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code, self.reason = code, reason
+
+
+class TransientFailure(PermanentFailure):
+    """The attempt failed for a cause that may pass; after three it is the job's reason."""
+
+
+class LeaseLost(Exception):
+    """Another process holds this job now."""
+
+
+class JobCancelled(Exception):
+    """Somebody asked to cancel the job."""
+
+
+@dataclass
+class LeasedJob:
+    """A job that this process holds."""
+
+    job: Job
+    token: int
+
+    def check(self) -> None:
+        """Raise LeaseLost or JobCancelled when the work should stop."""
+        row = Job._unscoped.filter(pk=self.job.pk).values_list("lease_token", "status", "cancel_requested_at").first()
+        self._judge(row)
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """A transaction that only the holder can commit: the job's row is locked and its token compared."""
+        with transaction.atomic():
+            rows = Job._unscoped.select_for_update().filter(pk=self.job.pk)
+            self._judge(rows.values_list("lease_token", "status", "cancel_requested_at").first())
+            yield
+
+    def _judge(self, row: "tuple[int, str, object] | None") -> None:
+        if row is None or row[0] != self.token or row[1] != JobStatus.RUNNING:
+            raise LeaseLost(str(self.job.pk))
+        if row[2] is not None:
+            raise JobCancelled(str(self.job.pk))
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        """Show how far the work is."""
+        values = {"progress_done": done, **({} if total is None else {"progress_total": total})}
+        Job._unscoped.filter(pk=self.job.pk, lease_token=self.token).update(**values)
+
+
+def lease_time() -> timedelta:
+    return timedelta(seconds=settings.JOB_LEASE_SECONDS)
+
+
+def run_leased(job_id: uuid.UUID, work: Callable[[LeasedJob], None]) -> None:
+    """Execute a job if it is free: lease it, work, and write how it ended. Delivered twice, it runs once."""
+    leased = _claim(job_id)
+    if leased is None:
+        return
+    fault("job.leased")
+    stop = threading.Event()
+    heart = threading.Thread(target=_beat, args=(leased, stop), name=f"heartbeat {job_id}", daemon=True)
+    heart.start()
+    try:
+        _execute(leased, work)
+    finally:
+        stop.set()
+        heart.join(timeout=5)
+
+
+def _execute(leased: LeasedJob, work: Callable[[LeasedJob], None]) -> None:
+    try:
+        work(leased)
+        _finish(leased, JobStatus.SUCCEEDED)
+    except LeaseLost:
+        logger.warning("job.lease_lost", extra={"job_id": str(leased.job.pk)})
+    except JobCancelled:
+        _finish(leased, JobStatus.CANCELLED, "cancelled", "Cancelled while it ran.")
+    except TransientFailure as failure:
+        _again_or_failed(leased, failure.code, failure.reason)
+    except PermanentFailure as failure:
+        _finish(leased, JobStatus.FAILED, failure.code, failure.reason)
+    except Exception as error:  # whatever the work raises is recorded on the job and logged, and may be tried again
+        logger.exception("job.attempt_failed", extra={"job_id": str(leased.job.pk)})
+        _again_or_failed(leased, "internal_error", f"Unexpected {type(error).__name__}; the log has the details.")
+
+
+@transaction.atomic
+def _claim(job_id: uuid.UUID) -> LeasedJob | None:
+    now = timezone.now()
+    free = models.Q(status=JobStatus.PENDING, available_at__lte=now)
+    rows = Job._unscoped.select_for_update(skip_locked=True).filter(free, pk=job_id)
+    job: Job | None = rows.first()
+    if job is None:
+        return None
+    job.move_to(JobStatus.RUNNING)
+    job.attempts += 1
+    job.lease_token += 1
+    job.lease_expires_at, job.heartbeat_at = now + lease_time(), now
+    job.started_at = job.started_at or now
+    job.save()
+    return LeasedJob(job, job.lease_token)
+
+
+def _beat(leased: LeasedJob, stop: threading.Event) -> None:
+    """Renew the lease each quarter of its time, on a connection of this thread's own."""
+    try:
+        while not stop.wait(settings.JOB_LEASE_SECONDS / 4):
+            now = timezone.now()
+            try:
+                Job._unscoped.filter(pk=leased.job.pk, lease_token=leased.token, status=JobStatus.RUNNING).update(
+                    heartbeat_at=now, lease_expires_at=now + lease_time()
+                )
+            except DatabaseError:
+                logger.warning("job.heartbeat_failed", extra={"job_id": str(leased.job.pk)})
+                connection.close()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _held(leased: LeasedJob) -> Iterator[Job | None]:
+    """The job's locked row while it is still ours, else None."""
+    with transaction.atomic():
+        rows = Job._unscoped.select_for_update()
+        yield rows.filter(pk=leased.job.pk, lease_token=leased.token, status=JobStatus.RUNNING).first()
+
+
+def _finish(leased: LeasedJob, status: JobStatus, code: str = "", reason: str = "") -> None:
+    with _held(leased) as job:
+        if job is not None:
+            job_end(job, status, code=code, reason=reason)
+            job.save()
+
+
+def _again_or_failed(leased: LeasedJob, code: str, reason: str) -> None:
+    with _held(leased) as job:
+        if job is None:
+            return
+        if job.attempts >= MAX_ATTEMPTS:
+            job_end(job, JobStatus.FAILED, code=code, reason=f"{reason} Tried {job.attempts} times.")
+        else:
+            job.reason_code, job.reason = code, reason
+            release(job, delay=job_delay(job))
+        job.save()
+
+
+def release(job: Job, *, delay: timedelta = timedelta()) -> None:
+    """Put a locked job back into the queue. Saving is the caller's."""
+    job.move_to(JobStatus.PENDING)
+    job.lease_expires_at = None
+    job.available_at = timezone.now() + delay
+    job.published_at = timezone.now()
+    enqueue(job.task, str(job.pk), queue=Queue(job.queue), delay=delay)

@@ -1,0 +1,207 @@
+"""What happened and what runs now: jobs, runs with their events, traces with spans, usage."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from core.models import TimestampedModel, WorkspaceScopedModel
+from core.queue import Queue
+from core.states import StatefulModel, Transitions
+from observability.choices import JobStatus, Operation, RunKind, RunStatus, SpanStatus
+
+
+class Job(StatefulModel, WorkspaceScopedModel, TimestampedModel):
+    """Long work as a row: what it is about, how far it is, who holds it, why it ended."""
+
+    TRANSITIONS: ClassVar[Transitions] = {
+        JobStatus.PENDING: frozenset({JobStatus.RUNNING, JobStatus.CANCELLED, JobStatus.FAILED}),
+        JobStatus.RUNNING: frozenset({JobStatus.PENDING, JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}),
+        JobStatus.SUCCEEDED: frozenset(),
+        JobStatus.FAILED: frozenset({JobStatus.PENDING}),
+        JobStatus.CANCELLED: frozenset({JobStatus.PENDING}),
+    }
+
+    kind = models.CharField(_("kind"), max_length=50)
+    title = models.CharField(_("title"), max_length=300)
+    status = models.CharField(_("status"), max_length=20, choices=JobStatus.choices, default=JobStatus.PENDING)
+    task = models.CharField(max_length=100)
+    queue = models.CharField(max_length=20, choices=[(queue.value, queue.value) for queue in Queue])
+    subject_id = models.UUIDField(null=True, blank=True)
+    progress_done = models.PositiveIntegerField(_("done"), default=0)
+    progress_total = models.PositiveIntegerField(_("of"), default=0)
+    progress_unit = models.CharField(_("unit"), max_length=30, blank=True)
+    reason_code = models.CharField(_("reason code"), max_length=50, blank=True)
+    reason = models.TextField(_("reason"), blank=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    lost_leases = models.PositiveSmallIntegerField(_("lost leases"), default=0)
+    lease_token = models.PositiveIntegerField(default=0)
+    lease_expires_at = models.DateTimeField(_("lease ends"), null=True, blank=True)
+    heartbeat_at = models.DateTimeField(_("heartbeat"), null=True, blank=True)
+    available_at = models.DateTimeField(_("not before"), default=timezone.now)
+    published_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta(WorkspaceScopedModel.Meta):
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["workspace", "status", "-id"], name="observability_job_by_status"),
+            models.Index(fields=["subject_id", "-id"], name="observability_job_by_subject"),
+            models.Index(
+                fields=["status", "available_at"],
+                condition=Q(status__in=["pending", "running"]),
+                name="observability_job_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Trace(WorkspaceScopedModel):
+    """The tree of one run, or of one call outside of any."""
+
+    name = models.CharField(_("name"), max_length=200)
+    kind = models.CharField(_("kind"), max_length=50)
+    status = models.CharField(_("status"), max_length=10, choices=SpanStatus.choices, default=SpanStatus.OK)
+    started_at = models.DateTimeField(_("started"))
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"), default=0)
+    attributes = models.JSONField(default=dict, blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta(WorkspaceScopedModel.Meta):
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["workspace", "-id"], name="observability_trace_newest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Span(WorkspaceScopedModel):
+    """A step of a trace. Attribute names follow OpenTelemetry's `gen_ai.*`."""
+
+    trace = models.ForeignKey(Trace, on_delete=models.CASCADE, related_name="spans")
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    name = models.CharField(max_length=200)
+    operation = models.CharField(max_length=30, choices=Operation.choices)
+    status = models.CharField(max_length=10, choices=SpanStatus.choices, default=SpanStatus.OK)
+    error = models.CharField(max_length=300, blank=True)
+    started_at = models.DateTimeField()
+    duration_ms = models.FloatField(default=0)
+    attributes = models.JSONField(default=dict, blank=True)
+
+    class Meta(WorkspaceScopedModel.Meta):
+        ordering = ["started_at", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Run(StatefulModel, WorkspaceScopedModel, TimestampedModel):
+    """One execution of a tool, through any door. `answer` is the whole answer object once it is closed."""
+
+    TRANSITIONS: ClassVar[Transitions] = {
+        RunStatus.RUNNING: frozenset(
+            {RunStatus.COMPLETED, RunStatus.INCOMPLETE, RunStatus.FAILED, RunStatus.CANCELLED}
+        ),
+        RunStatus.COMPLETED: frozenset(),
+        RunStatus.INCOMPLETE: frozenset(),
+        RunStatus.FAILED: frozenset(),
+        RunStatus.CANCELLED: frozenset(),
+    }
+
+    kind = models.CharField(_("kind"), max_length=20, choices=RunKind.choices)
+    target_id = models.UUIDField()
+    target_slug = models.CharField(_("tool"), max_length=100)
+    variant = models.PositiveIntegerField(_("variant"))
+    variant_id = models.UUIDField()
+    status = models.CharField(_("status"), max_length=20, choices=RunStatus.choices, default=RunStatus.RUNNING)
+    finish_reason = models.CharField(_("finish reason"), max_length=30, blank=True)
+    resolution = models.CharField(_("resolution"), max_length=20, blank=True)
+    input = models.JSONField(_("input"), default=dict)
+    content = models.TextField(_("content"), blank=True)
+    answer = models.JSONField(null=True, blank=True)
+    problem = models.JSONField(null=True, blank=True)
+    model = models.CharField(_("model"), max_length=200, blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    key_id = models.UUIDField(null=True, blank=True)
+    trace = models.ForeignKey(Trace, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
+    last_seq = models.PositiveIntegerField(default=0)
+    process = models.CharField(max_length=100, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"), default=0)
+
+    class Meta(WorkspaceScopedModel.Meta):
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["workspace", "-id"], name="observability_run_newest"),
+            models.Index(fields=["lease_expires_at"], condition=Q(status="running"), name="observability_run_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.target_slug} @{self.variant}"
+
+
+class RunEvent(WorkspaceScopedModel):
+    """An event of a run as its stream tells it; `seq` rises by one from 1."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    event = models.CharField(max_length=40)
+    data = models.JSONField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(WorkspaceScopedModel.Meta):
+        ordering = ["run", "seq"]
+        constraints = [models.UniqueConstraint(fields=["run", "seq"], name="observability_one_event_per_seq")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.event}"
+
+
+class UsageRecord(WorkspaceScopedModel):
+    """Tokens and time of one call of a model, by the model that really replied."""
+
+    trace = models.ForeignKey(Trace, on_delete=models.SET_NULL, null=True, blank=True, related_name="usage")
+    run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, blank=True, related_name="usage")
+    operation = models.CharField(_("operation"), max_length=30, choices=Operation.choices)
+    provider_type = models.CharField(_("provider type"), max_length=30)
+    provider_slug = models.CharField(_("provider"), max_length=100)
+    model_slug = models.CharField(_("model"), max_length=100)
+    model_identifier = models.CharField(_("replied"), max_length=200)
+    input_tokens = models.PositiveIntegerField(_("input tokens"), default=0)
+    output_tokens = models.PositiveIntegerField(_("output tokens"), default=0)
+    cached_input_tokens = models.PositiveIntegerField(default=0)
+    reasoning_tokens = models.PositiveIntegerField(default=0)
+    estimated = models.BooleanField(_("estimated"), default=False)
+    cost = models.DecimalField(_("cost"), max_digits=14, decimal_places=8, null=True, blank=True)
+    currency = models.CharField(max_length=3, default="USD")
+    duration_ms = models.FloatField(_("duration (ms)"), default=0)
+    status = models.CharField(_("status"), max_length=10, choices=SpanStatus.choices, default=SpanStatus.OK)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    key_id = models.UUIDField(null=True, blank=True)
+    created_at = models.DateTimeField(_("time"), default=timezone.now)
+
+    class Meta(WorkspaceScopedModel.Meta):
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["workspace", "-id"], name="observability_usage_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.model_slug}"

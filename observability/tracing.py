@@ -1,0 +1,168 @@
+"""Traces in the making: spans and usage are collected in memory and stored together when the work is done."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from core.access import Principal
+from core.ids import uuid7
+from observability.choices import Operation, SpanStatus
+from observability.models import Run, Span, Trace, UsageRecord
+
+
+@dataclass(frozen=True)
+class UsageEntry:
+    """Tokens and time of one call of a model. model_identifier: the model that really replied."""
+
+    operation: Operation
+    provider_type: str
+    provider_slug: str
+    model_slug: str
+    model_identifier: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    duration_ms: float = 0
+    status: SpanStatus = SpanStatus.OK
+
+
+@dataclass
+class SpanRecord:
+    """A span while it lasts. `set()` adds attributes; names follow OpenTelemetry's `gen_ai.*`."""
+
+    name: str
+    operation: Operation
+    parent_id: uuid.UUID | None
+    attributes: dict[str, Any]
+    id: uuid.UUID = field(default_factory=uuid7)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    duration_ms: float = 0
+    status: SpanStatus = SpanStatus.OK
+    error: str = ""
+
+    def set(self, **attributes: Any) -> None:
+        self.attributes.update(attributes)
+
+
+@dataclass
+class TraceRecorder:
+    """The trace of one run or job, until it is stored by `save()`."""
+
+    name: str
+    kind: str
+    workspace_id: uuid.UUID
+    user_id: uuid.UUID | None = None
+    key_id: uuid.UUID | None = None
+    id: uuid.UUID = field(default_factory=uuid7)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    spans: list[SpanRecord] = field(default_factory=list)
+    usage: list[UsageEntry] = field(default_factory=list)
+
+    @transaction.atomic
+    def save(self, run: Run | None = None) -> Trace:
+        """Store trace, spans and usage. Call it once; the trace's time runs until now."""
+        elapsed = datetime.now(UTC) - self.started_at
+        failed = any(span.status is SpanStatus.ERROR for span in self.spans if span.parent_id is None)
+        trace = Trace(
+            id=self.id,
+            workspace_id=self.workspace_id,
+            name=self.name[:200],
+            kind=self.kind,
+            status=SpanStatus.ERROR if failed else SpanStatus.OK,
+            started_at=self.started_at,
+            duration_ms=int(elapsed / timedelta(milliseconds=1)),
+            user_id=self.user_id,
+        )
+        trace.save(force_insert=True)
+        Span._unscoped.bulk_create(self._span(span) for span in self.spans)
+        UsageRecord._unscoped.bulk_create(self._usage(entry, run) for entry in self.usage)
+        return trace
+
+    def _span(self, record: SpanRecord) -> Span:
+        return Span(
+            id=record.id,
+            workspace_id=self.workspace_id,
+            trace_id=self.id,
+            parent_id=record.parent_id,
+            name=record.name[:200],
+            operation=record.operation,
+            status=record.status,
+            error=record.error[:300],
+            started_at=record.started_at,
+            duration_ms=record.duration_ms,
+            attributes=record.attributes,
+        )
+
+    def _usage(self, entry: UsageEntry, run: Run | None) -> UsageRecord:
+        return UsageRecord(
+            workspace_id=self.workspace_id,
+            trace_id=self.id,
+            run=run,
+            user_id=self.user_id,
+            key_id=self.key_id,
+            **{name: getattr(entry, name) for name in UsageEntry.__dataclass_fields__},
+        )
+
+
+_recorder: ContextVar[TraceRecorder | None] = ContextVar("recorder", default=None)
+_parent: ContextVar[uuid.UUID | None] = ContextVar("parent_span", default=None)
+
+
+def start_trace(name: str, kind: str, principal: Principal) -> TraceRecorder:
+    """A recorder for work that this caller started. `recording()` makes it the current one."""
+    return TraceRecorder(
+        name=name, kind=kind, workspace_id=principal.workspace_id, user_id=principal.user_id, key_id=principal.key_id
+    )
+
+
+@contextmanager
+def recording(recorder: TraceRecorder) -> Iterator[TraceRecorder]:
+    """Within the block, spans and usage go to this recorder."""
+    token = _recorder.set(recorder)
+    try:
+        yield recorder
+    finally:
+        _recorder.reset(token)
+
+
+@contextmanager
+def span(name: str, operation: Operation, **attributes: Any) -> Iterator[SpanRecord]:
+    """A step with its duration; an exception marks it as an error and goes on. Outside a trace it is not kept."""
+    record = SpanRecord(name, operation, _parent.get(), attributes)
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.spans.append(record)
+    token = _parent.set(record.id)
+    started = time.perf_counter()
+    try:
+        yield record
+    except BaseException as error:
+        record.status, record.error = SpanStatus.ERROR, type(error).__name__
+        raise
+    finally:
+        record.duration_ms = round((time.perf_counter() - started) * 1000, 3)
+        _reset_parent(token)
+
+
+def _reset_parent(token: Any) -> None:
+    """An async generator may be closed from another context, in which there is nothing to reset."""
+    try:
+        _parent.reset(token)
+    except ValueError:
+        return
+
+
+def record_usage(entry: UsageEntry) -> None:
+    """Add a model call to the current trace; outside of one it is not kept."""
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.usage.append(entry)
