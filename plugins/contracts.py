@@ -260,7 +260,8 @@ class EmbeddingResponse:
 class ProviderFailure(Exception):
     """A vendor's call failed.
 
-    kind: unauthorized, rate_limited, timeout, connection, bad_request, server, bad_response, unsupported.
+    kind: unauthorized, rate_limited, overloaded, timeout, connection, refused, bad_request, server, bad_response,
+    unsupported.
     message: ours, safe to show. retry_after: seconds, where the vendor named them.
     """
 

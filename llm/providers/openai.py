@@ -1,0 +1,159 @@
+"""OpenAI's protocol, through the official client, on our checked transport.
+
+Retries are `llm.client`'s. The client's messages repeat what the vendor sends, the key among it, so none is passed on.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from core.exceptions import MagnetError
+from core.outbound import OutboundUse, async_client
+from plugins.contracts import (
+    ChatDelta,
+    ChatRequest,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    FinishReason,
+    ProviderFailure,
+    TokenUsage,
+)
+
+CONNECT_SECONDS = 5.0
+FINISH_REASONS = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "content_filter": FinishReason.CONTENT_FILTER,
+}
+
+
+class OpenAIProvider:
+    """A connection to one endpoint. Use it on one event loop, and close it."""
+
+    def __init__(self, *, base_url: str, api_key: str, timeout_seconds: float) -> None:
+        import httpx2
+        import openai
+
+        timeout = httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS)
+        self._client = openai.AsyncOpenAI(
+            api_key=api_key or "none",
+            base_url=base_url or None,
+            http_client=async_client(OutboundUse.PROVIDER, timeout=timeout),
+            timeout=timeout,
+            max_retries=0,
+        )
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def stream_chat(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        """Deltas as they come. A stream that ends without a finish reason was cut, and says so in its last delta."""
+        with _failures():
+            stream = await self._client.chat.completions.create(**_chat_arguments(request))
+        finish, usage, model = FinishReason.PROVIDER_CUT, None, ""
+        try:
+            async for chunk in _guarded(stream):
+                model = chunk.model or model
+                usage = _usage(chunk.usage) or usage
+                for choice in [c for c in chunk.choices or [] if c.index == 0]:
+                    if choice.finish_reason:
+                        finish = FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
+                    if choice.delta is not None and choice.delta.content:
+                        yield ChatDelta(text=choice.delta.content)
+        finally:
+            await stream.close()
+        yield ChatDelta(finish_reason=finish, usage=usage, model=model or request.model)
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """One request. The caller keeps to the vendor's limits on inputs and tokens."""
+        shortened = {} if request.dimensions is None else {"dimensions": request.dimensions}
+        with _failures():
+            answer = await self._client.embeddings.create(model=request.model, input=list(request.texts), **shortened)
+        rows = [row.embedding for row in sorted(answer.data, key=lambda row: row.index)]
+        if len(rows) != len(request.texts) or len({len(row) for row in rows}) > 1:
+            raise ProviderFailure("bad_response", f"The model sent {len(rows)} vectors for {len(request.texts)} texts.")
+        usage = answer.usage
+        spent = TokenUsage(input_tokens=usage.prompt_tokens) if usage else TokenUsage(estimated=True)
+        return EmbeddingResponse(np.asarray(rows, dtype=np.float32), spent, answer.model or request.model)
+
+
+def _chat_arguments(request: ChatRequest) -> dict[str, Any]:
+    settings = {"temperature": request.temperature, "top_p": request.top_p, "max_tokens": request.max_tokens}
+    return {
+        "model": request.model,
+        "messages": [{"role": message.role.value, "content": message.content} for message in request.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **{name: value for name, value in settings.items() if value is not None},
+    }
+
+
+async def _guarded(stream: Any) -> AsyncIterator[Any]:
+    """The chunks of a stream, with the client's errors translated. A body that breaks off ends the stream."""
+    import httpx2
+    import openai
+
+    try:
+        async for chunk in stream:
+            yield chunk
+    except (openai.APITimeoutError, httpx2.TimeoutException) as error:
+        raise _failure_of(error) from None
+    except (openai.APIConnectionError, httpx2.TransportError, UnicodeDecodeError):
+        return
+    except (openai.APIError, MagnetError) as error:
+        raise _failure_of(error) from None
+
+
+def _usage(usage: Any) -> TokenUsage | None:
+    if usage is None:
+        return None
+    cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
+    reasoning = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
+    return TokenUsage(
+        input_tokens=usage.prompt_tokens or 0,
+        output_tokens=usage.completion_tokens or 0,
+        cached_input_tokens=cached or 0,
+        reasoning_tokens=reasoning or 0,
+    )
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """The client's errors as ProviderFailure, without the vendor's words."""
+    import httpx2
+    import openai
+
+    try:
+        yield
+    except (openai.OpenAIError, httpx2.TransportError, MagnetError, ValueError) as error:
+        raise _failure_of(error) from None
+
+
+def _failure_of(error: Exception) -> ProviderFailure:
+    import httpx2
+    import openai
+
+    if isinstance(error, MagnetError):
+        return ProviderFailure("refused", str(error))
+    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+        return ProviderFailure("timeout", "The model provider did not answer in time.")
+    if isinstance(error, openai.APIConnectionError | httpx2.TransportError):
+        return ProviderFailure("connection", "The model provider cannot be reached.")
+    if isinstance(error, openai.APIStatusError):
+        return _status_failure(error.status_code, error.response.headers.get("retry-after"))
+    return ProviderFailure("bad_response", "The model provider sent something that is no answer.")
+
+
+def _status_failure(status: int, retry_after: str | None) -> ProviderFailure:
+    wait = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdecimal() else None
+    if status in {401, 403}:
+        return ProviderFailure("unauthorized", f"The model provider refuses the API key (HTTP {status}).")
+    if status == 429:
+        return ProviderFailure("rate_limited", "The model provider limits the rate (HTTP 429).", retry_after=wait)
+    if status in {502, 503, 504}:
+        return ProviderFailure("overloaded", f"The model provider is overloaded (HTTP {status}).", retry_after=wait)
+    if status >= 500:
+        return ProviderFailure("server", f"The model provider failed (HTTP {status}).")
+    return ProviderFailure("bad_request", f"The model provider refuses the request (HTTP {status}).")

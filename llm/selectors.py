@@ -1,0 +1,31 @@
+"""Reads of models."""
+
+import uuid
+
+from django.db.models import QuerySet
+
+from core.exceptions import Conflict, NotFound
+from llm.choices import ModelKind
+from llm.models import Model
+
+
+def default_model(workspace_id: uuid.UUID, kind: ModelKind) -> Model:
+    """The workspace's default of this kind. Raises Conflict when there is none."""
+    model: Model | None = _with_provider(workspace_id).filter(kind=kind, is_default=True).first()
+    if model is None:
+        raise Conflict(f"This workspace has no default {kind.value} model.", hint="Mark one as default.")
+    return model
+
+
+def model_by_slug(workspace_id: uuid.UUID, slug: str) -> Model:
+    """A model by its slug; `default-chat` and `default-embedding` are the defaults."""
+    if slug in {f"default-{kind.value}" for kind in ModelKind}:
+        return default_model(workspace_id, ModelKind(slug.removeprefix("default-")))
+    model: Model | None = _with_provider(workspace_id).filter(slug=slug).first()
+    if model is None:
+        raise NotFound(f"There is no model '{slug}'.")
+    return model
+
+
+def _with_provider(workspace_id: uuid.UUID) -> QuerySet[Model]:
+    return Model.objects.for_workspace(workspace_id).select_related("provider")
