@@ -63,4 +63,5 @@ def _start_platform() -> None:
     django.setup()
 
 
+pytest_plugins = ["magnet.tests.plugin"]
 _start_platform()
