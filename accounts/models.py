@@ -95,6 +95,17 @@ class Membership(UUIDModel, TimestampedModel):
         return f"{self.user} in {self.workspace}: {self.role}"
 
 
+class SeedRecord(UUIDModel):
+    """A seed that a workspace has got. What people delete or rename afterwards is not created a second time."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "name"], name="accounts_seed_once")]
+
+
 def _all_scopes() -> list[str]:
     return [scope.value for scope in Scope]
 

@@ -1,6 +1,7 @@
 """Writes of people, workspaces, memberships and keys."""
 
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,9 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.keys import new_key, parse_key
-from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.models import ApiKey, Membership, SeedRecord, User, Workspace
 from core.access import Permission, Principal, Role, Scope
 from core.exceptions import Conflict, InvalidInput, NotFound, PermissionRefused
+from core.seeds import WORKSPACE_SEEDS
 from core.versions import save_version
 
 LAST_USED_STEP = timedelta(minutes=1)
@@ -34,7 +36,18 @@ def workspace_create(*, actor: User, name: str, slug: str) -> Workspace:
     workspace.full_clean()
     workspace.save()
     membership_set(workspace=workspace, user=actor, role=Role.ADMIN)
+    for _, seed in WORKSPACE_SEEDS.items():
+        seed(workspace.pk)
     return workspace
+
+
+@transaction.atomic
+def seed_once(workspace_id: uuid.UUID, name: str, create: Callable[[], None]) -> bool:
+    """Create a seed of a workspace, unless it has got it before. True when it was created now."""
+    _, new = SeedRecord.objects.get_or_create(workspace_id=workspace_id, name=name)
+    if new:
+        create()
+    return new
 
 
 def workspace_rename(

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 ANY_USE = "*"
 
@@ -54,6 +55,20 @@ def parse_allow(text: str) -> OutboundAllow:
             raise ValueError(f"OUTBOUND_ALLOW: '{item}' must be use=host:port with a use of {uses} or *.")
         allowed.setdefault(use, set()).add(_parse_endpoint(address, item))
     return {use: frozenset(endpoints) for use, endpoints in allowed.items()}
+
+
+def allow_url(allowed: OutboundAllow, use: OutboundUse, url: str) -> OutboundAllow:
+    """The list with the host and port of this URL added for this use; an empty URL adds nothing.
+
+    Raises ValueError for a URL without a host, or with a port that is none.
+    """
+    if not url:
+        return allowed
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    if not parts.hostname or port is None:
+        raise ValueError(f"'{url}' must be a URL that starts with http:// or https://.")
+    return {**allowed, use.value: allowed.get(use.value, frozenset()) | {endpoint(parts.hostname, port)}}
 
 
 def _parse_endpoint(address: str, item: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from core.outbound_allow import parse_allow
+from core.outbound_allow import OutboundUse, allow_url, parse_allow
 from magnet import environment as _env
 from magnet.embedded.data_dir import DataDir
 from magnet.embedded.postgres import EmbeddedPostgres
@@ -169,6 +169,10 @@ try:
     OUTBOUND_ALLOW = parse_allow(ENV.text("OUTBOUND_ALLOW"))
 except ValueError as _error:
     raise _env.SettingError("OUTBOUND_ALLOW", str(_error).removeprefix("OUTBOUND_ALLOW: ")) from _error
+try:
+    OUTBOUND_ALLOW = allow_url(OUTBOUND_ALLOW, OutboundUse.PROVIDER, OPENAI_BASE_URL)
+except ValueError as _error:
+    raise _env.SettingError("OPENAI_BASE_URL", str(_error)) from _error
 
 # The API
 REST_FRAMEWORK: dict[str, Any] = {}
