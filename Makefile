@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lint format lock schema clean
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -11,19 +11,19 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 run: ## Start the platform; prints READY and the address
-	@PYTHON="$(PYTHON)" sh .ci/environment requirements.lock
+	@sh .ci/environment requirements.lock
 	@exec $(BIN)/python -X utf8 -m magnet.supervisor --with-parent
 
 test: ## Run the test suite
-	@PYTHON="$(PYTHON)" sh .ci/environment requirements-dev.lock
+	@sh .ci/environment requirements-dev.lock
 	$(BIN)/python -m pytest $(ARGS)
 
 test-all: ## The same, and the tests that need a browser, where Chromium is installed
-	@PYTHON="$(PYTHON)" sh .ci/environment requirements-dev.lock
+	@sh .ci/environment requirements-dev.lock
 	MAGNET_BROWSER_TESTS=1 $(BIN)/python -m pytest $(ARGS)
 
 lint: ## Style, types, layers, migrations, OpenAPI snapshot
-	@PYTHON="$(PYTHON)" sh .ci/environment requirements-dev.lock
+	@sh .ci/environment requirements-dev.lock
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
@@ -33,17 +33,17 @@ lint: ## Style, types, layers, migrations, OpenAPI snapshot
 	@diff -u docs/openapi.yaml $(VENV)/openapi.yaml || { echo "The API differs from docs/openapi.yaml: run 'make schema' and look at the difference."; exit 1; }
 
 format: ## Format the code
-	@PYTHON="$(PYTHON)" sh .ci/environment requirements-dev.lock
+	@sh .ci/environment requirements-dev.lock
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 schema: ## Write the OpenAPI snapshot
-	@PYTHON="$(PYTHON)" sh .ci/environment requirements-dev.lock
+	@sh .ci/environment requirements-dev.lock
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: ## Resolve requirements*.txt into the lock files
 	rm -rf $(VENV)-lock
-	"$(PYTHON)" -m venv $(VENV)-lock
+	"$$(sh .ci/environment --python)" -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-header requirements.txt --output-file requirements.lock
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-header --constraint requirements.lock requirements-dev.txt --output-file requirements-dev.lock

@@ -75,7 +75,9 @@ def command_prefix(user: ServiceUser | None, folders: Iterable[Path]) -> list[st
             f"DATA_DIR: {closed[0]} lies in a folder that PostgreSQL's user (uid {user.uid}) may not enter, and root "
             "may not lift that here. Put clone and DATA_DIR where others may pass (chmod o+x), or be another user."
         )
-    return [*prefix, f"--inh-caps=-all,+{capability}", f"--ambient-caps=-all,+{capability}"]
+    # access(2), by which PostgreSQL's programs find each other, counts no capability without that security bit.
+    kept = ["--securebits=+no_setuid_fixup", f"--inh-caps=-all,+{capability}", f"--ambient-caps=-all,+{capability}"]
+    return [*prefix, *kept]
 
 
 def _passing_capability() -> str | None:
