@@ -10,6 +10,7 @@ from core.exceptions import InvalidInput
 from core.models import ConfigurationModel
 from core.variant_services import variant_create_draft
 from core.versions import save_version
+from knowledge.models import Document
 from llm.choices import ModelKind
 from llm.selectors import default_model
 from observability.models import Run
@@ -66,13 +67,15 @@ def tool_delete(tool: ConfigurationModel, *, principal: Principal) -> None:
 
 
 def citations_store(run: Run, state: AnswerState) -> None:
-    """Keep the citations of a finished run as rows, with their quotes."""
+    """Keep the citations of a finished run as rows, with their quotes; also of a document deleted meanwhile."""
+    cited = {one.passage.document_id for one in state.checked.citations}
+    present = set(Document.objects.for_workspace(run.workspace_id).filter(pk__in=cited).values_list("pk", flat=True))
     Citation._unscoped.bulk_create(
         Citation(
             workspace_id=run.workspace_id,
             run=run,
             marker=one.marker,
-            document_id=one.passage.document_id,
+            document_id=one.passage.document_id if one.passage.document_id in present else None,
             document_ref=one.passage.document_id,
             chunk_ref=one.passage.chunk_id,
             title=one.passage.title[:500],

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from core.access import Permission, Principal
 from core.api.sse import EventStreamRenderer, last_event_id, stream_response
 from core.api.views import AsyncAPIView, ListRetrieve, is_uuid
+from core.database import in_database
 from core.exceptions import NotFound, PermissionRefused
 from observability.api.serializers import (
     JobSerializer,
@@ -25,7 +26,7 @@ from observability.api.serializers import (
 )
 from observability.choices import JobStatus
 from observability.models import Job, Run, Trace
-from observability.runs import live, store
+from observability.runs import live
 from observability.selectors import jobs_of, may_read_content, runs_of, traces_of
 from observability.services import job_cancel, job_retry
 
@@ -92,7 +93,7 @@ class _JobEvent:
 async def _job_events(job_id: uuid.UUID) -> AsyncIterator[_JobEvent]:
     seq, last = 0, None
     while True:
-        job = await store.in_database(_load_job, job_id)
+        job = await in_database(_load_job, job_id)
         shown = None if job is None else dict(JobSerializer(job).data)
         if shown is not None and (shown["status"], shown["progress"], shown["attempts"]) != last:
             last = (shown["status"], shown["progress"], shown["attempts"])

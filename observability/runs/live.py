@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from core import lifecycle
 from core.api.problems import problem_of
+from core.database import in_database
 from core.exceptions import MagnetError
 from core.faults import fault
 from observability.choices import RunStatus
@@ -151,7 +152,7 @@ def _started(run: Run) -> dict[str, Any]:
 async def _close(live: LiveRun, status: RunStatus, problem: dict[str, Any] | None) -> None:
     fault("run.before_close")
     try:
-        terminal = await store.in_database(_close_row, live, status, problem)
+        terminal = await in_database(_close_row, live, status, problem)
     except Exception as error:  # the database is down: readers still get an end, the sweeper the row
         logger.error("run.not_closed", exc_info=error, extra={"run_id": str(live.run.pk)})
         terminal = _numbered(live, Event(EventName.RUN_FAILED, {"problem": problem_of(error)}))
@@ -231,7 +232,7 @@ async def _flush(live: LiveRun) -> bool:
     """Store what is new. A database that is away is tried again in a second; the text is still in memory."""
     new = live.events[live.flushed :]
     try:
-        cancelled = await store.in_database(store.flush, live.run, new, live.work.content())
+        cancelled = await in_database(store.flush, live.run, new, live.work.content())
     except Exception:  # recorded; the next second tries again
         logger.warning("run.flush_failed", exc_info=True, extra={"run_id": str(live.run.pk)})
         return False
@@ -283,7 +284,7 @@ async def cancel(run_id: uuid.UUID) -> None:
     if live is not None and live.task is not None:
         live.task.cancel()
     else:
-        await store.in_database(store.mark_cancelled, run_id)
+        await in_database(store.mark_cancelled, run_id)
 
 
 async def shutdown() -> None:

@@ -4,16 +4,16 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from core.database import in_database
 from core.valkey import async_client
 from observability.choices import RunStatus
 from observability.models import Run, RunEvent
@@ -25,23 +25,6 @@ LEASE = timedelta(seconds=60)
 STREAM_LENGTH = 5000
 STREAM_SECONDS = 3600
 POLL_SECONDS = 0.5
-
-T = TypeVar("T")
-
-# Runs outlive the request that started them, and so the threads that belong to it: they have their own.
-_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="runs")
-
-
-async def in_database(work: Callable[..., T], *args: Any) -> T:
-    """Run synchronous database work in a thread that gives its connection back at once."""
-
-    def call() -> T:
-        try:
-            return work(*args)
-        finally:
-            connections.close_all()
-
-    return await asyncio.get_running_loop().run_in_executor(_threads, call)
 
 
 def stream_key(run_id: uuid.UUID) -> str:

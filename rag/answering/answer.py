@@ -3,12 +3,13 @@
 from typing import Any
 
 from plugins.contracts import FinishReason, TokenUsage
-from rag.answering.engine import AnswerState, citation_fields, retrieval_event
+from rag.answering.engine import AnswerState, citation_fields
+from rag.retrieval.engine import Retrieved
 
 
 def answer_object(state: AnswerState) -> dict[str, Any]:
     """The part of the answer object that this engine knows; the run adds id, status, trace and duration."""
-    retrieved = retrieval_event(state.retrieved) if state.retrieved is not None else {"results": [], "degraded": []}
+    retrieved = (state.retrieved or Retrieved(())).as_json()
     return {
         "finish_reason": state.finish_reason.value if state.finish_reason else None,
         "content": state.content,

@@ -86,7 +86,7 @@ async def answer(plan: AnswerPlan, question: Question, state: AnswerState) -> As
     state.retrieved = await retrieve(plan.retrieval, question.text, question.filters)
     state.passages = tuple(_numbered(state.retrieved.passages))
     state.timings = {**state.retrieved.timings}
-    yield Event(EventName.RETRIEVAL_COMPLETED, retrieval_event(state.retrieved))
+    yield Event(EventName.RETRIEVAL_COMPLETED, state.retrieved.as_json())
     if not state.passages:
         state.content, state.finish_reason = NOTHING_FOUND, FinishReason.STOP
         yield Event(EventName.MESSAGE_DELTA, {"text": NOTHING_FOUND})
@@ -164,15 +164,6 @@ def _numbered(found: Sequence[FoundPassage]) -> list[Passage]:
         )
         for number, one in enumerate(found, start=1)
     ]
-
-
-def retrieval_event(retrieved: Retrieved) -> dict[str, Any]:
-    """The passages as a reader of the stream sees them, numbered as in the context."""
-    return {
-        "results": [{"marker": n, **one.as_json()} for n, one in enumerate(retrieved.passages, start=1)],
-        "timings": dict(retrieved.timings),
-        "degraded": list(retrieved.degraded),
-    }
 
 
 def citation_fields(citation: Any) -> dict[str, Any]:

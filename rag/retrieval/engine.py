@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.exceptions import ServiceUnavailable, UpstreamError
-from knowledge.retrieval import Candidate, HybridQuery, SearchIndex, search, surroundings
+from knowledge.retrieval.search import Candidate, HybridQuery, SearchIndex, search, surroundings
 from llm import client
+from observability.choices import Operation
+from observability.tracing import span
 from plugins.contracts import EmbeddingPurpose, Vectors
 from rag.choices import SearchMode
 
@@ -94,6 +96,14 @@ class Retrieved:
     timings: Mapping[str, float] = field(default_factory=dict)
     degraded: tuple[str, ...] = ()
 
+    def as_json(self) -> dict[str, Any]:
+        """The passages as a reader sees them, numbered as in the context."""
+        return {
+            "results": [{"marker": number, **one.as_json()} for number, one in enumerate(self.passages, start=1)],
+            "timings": dict(self.timings),
+            "degraded": list(self.degraded),
+        }
+
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 4)
@@ -105,6 +115,13 @@ async def retrieve(plan: RetrievalPlan, query: str, filters: Mapping[str, Any] |
     When embedding fails, a hybrid search goes on with words alone and says so in `degraded`; a dense one fails.
     Raises InvalidInput for filters that the sources do not declare.
     """
+    with span(f"retrieval {plan.tool_slug}", Operation.RETRIEVAL) as record:
+        retrieved = await _retrieve(plan, query, filters)
+        record.set(**{"magnet.passages": len(retrieved.passages), "magnet.degraded": list(retrieved.degraded)})
+    return retrieved
+
+
+async def _retrieve(plan: RetrievalPlan, query: str, filters: Mapping[str, Any] | None) -> Retrieved:
     started = time.perf_counter()
     vectors, degraded = await _query_vectors(plan, query[:MAX_QUERY_CHARS])
     embedded = time.perf_counter()

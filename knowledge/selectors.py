@@ -1,0 +1,33 @@
+"""Reads of sources and their indexes."""
+
+import uuid
+from collections.abc import Sequence
+
+from knowledge.choices import FieldType
+from knowledge.models import KnowledgeSource
+from knowledge.retrieval.search import SearchIndex
+
+
+def search_indexes(workspace_id: uuid.UUID, source_ids: Sequence[uuid.UUID]) -> list[SearchIndex]:
+    """The live indexes of these sources; a source without searchable passages is left out."""
+    rows = KnowledgeSource.objects.for_workspace(workspace_id).filter(
+        pk__in=source_ids, active_index__dimensions__isnull=False
+    )
+    found = []
+    for source in rows.select_related("active_index__model__provider").order_by("pk"):
+        index = source.active_index
+        assert index is not None
+        assert index.dimensions is not None
+        fields = {field["name"]: FieldType(field["type"]) for field in source.filter_fields}
+        found.append(
+            SearchIndex(
+                index_id=index.pk,
+                source_id=source.pk,
+                model=index.model,
+                dimensions=index.dimensions,
+                chunk_count=index.chunk_count,
+                has_ann=index.has_ann,
+                filter_fields=fields,
+            )
+        )
+    return found

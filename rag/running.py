@@ -1,0 +1,101 @@
+"""Starting a run: pin what it depends on, save it, and hand it to the event loop. Used by every door."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from core.access import Permission, Principal
+from observability.choices import RunKind
+from observability.models import Run
+from observability.runs.live import Closing, Work
+from observability.services import run_create
+from observability.tracing import start_trace
+from rag.answering.answer import answer_object, incomplete
+from rag.answering.engine import AnswerState, Question, answer, settle
+from rag.models import RagTool, RagVariant, RetrievalTool
+from rag.retrieval.engine import Retrieved
+from rag.retrieval.run import SearchState, search_events
+from rag.selectors import answer_plan, pinned_variant, retrieval_plan
+from rag.services import citations_store
+
+
+@dataclass(frozen=True)
+class Started:
+    """A saved run and the work that it is about to do."""
+
+    run: Run
+    work: Work
+
+
+@transaction.atomic
+def question_start(*, principal: Principal, tool: RagTool, question: Question, variant: int | None = None) -> Started:
+    """Prepare a question to a RAG tool. Raises Conflict when something that it needs is not published or indexed."""
+    principal.require(Permission.RUN)
+    pinned: RagVariant = pinned_variant(tool, variant, principal)
+    plan = answer_plan(pinned)
+    given = {
+        "question": question.text,
+        "history": [{"role": turn.role.value, "content": turn.content} for turn in question.history],
+        "filters": question.filters,
+    }
+    run = run_create(principal=principal, kind=RunKind.RAG_TOOL, target=tool, variant=pinned, given=given)
+    state = AnswerState()
+    work = Work(
+        events=answer(plan, question, state),
+        content=lambda: state.content,
+        close=_closing_of_answer(state),
+        recorder=start_trace(f"rag {tool.slug}", RunKind.RAG_TOOL, principal),
+    )
+    return Started(run, work)
+
+
+def _closing_of_answer(state: AnswerState) -> Callable[[Run], Closing]:
+    def close(run: Run) -> Closing:
+        state.checked = settle(state)
+        citations_store(run, state)
+        return Closing(
+            answer=answer_object(state),
+            content=state.content,
+            complete=not incomplete(state),
+            finish_reason=state.finish_reason.value if state.finish_reason else "",
+            resolution=state.resolution.value,
+            model=state.model,
+        )
+
+    return close
+
+
+@transaction.atomic
+def search_start(  # what a search request holds
+    *,
+    principal: Principal,
+    tool: RetrievalTool,
+    query: str,
+    top_k: int | None = None,
+    filters: dict[str, Any] | None = None,
+    variant: int | None = None,
+) -> Started:
+    """Prepare a search with a retrieval tool. Raises Conflict when nothing is published or indexed."""
+    principal.require(Permission.RUN)
+    pinned = pinned_variant(tool, variant, principal)
+    plan = retrieval_plan(tool, pinned, top_k)
+    given = {"query": query, "top_k": plan.top_k, "filters": filters}
+    run = run_create(principal=principal, kind=RunKind.RETRIEVAL_TOOL, target=tool, variant=pinned, given=given)
+    state = SearchState()
+    work = Work(
+        events=search_events(plan, query, filters, state),
+        content=lambda: "",
+        close=_closing_of_search(state),
+        recorder=start_trace(f"search {tool.slug}", RunKind.RETRIEVAL_TOOL, principal),
+    )
+    return Started(run, work)
+
+
+def _closing_of_search(state: SearchState) -> Callable[[Run], Closing]:
+    def close(_run: Run) -> Closing:
+        found = state.retrieved or Retrieved(())
+        return Closing(answer=found.as_json(), content="", complete=state.retrieved is not None)
+
+    return close
