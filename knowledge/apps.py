@@ -5,3 +5,12 @@ class KnowledgeConfig(AppConfig):
     name = "knowledge"
     verbose_name = "Knowledge"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from knowledge import services
+        from observability.job_kinds import JOB_KINDS, JobKind
+
+        for name, title in (("build_vector_index", "Build vector index"), ("reweigh_index", "Reweigh words")):
+            JOB_KINDS.register(name, JobKind(name, title))
+        ingest = JobKind(services.INGEST_JOB, "Ingest document", services.on_job_failed, services.on_job_retried)
+        JOB_KINDS.register(services.INGEST_JOB, ingest)

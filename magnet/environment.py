@@ -3,6 +3,7 @@
 Every secret may come from a file: NAME_FILE holds the path. `.env.example` lists all variables.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,3 +114,25 @@ def database(url: SplitResult) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,
     }
+
+
+VECTOR_DEFAULTS = {"engine": "pgvector", "exact_below": 10_000, "m": 16, "ef_construction": 100}
+
+
+def vector_db(text: str) -> dict[str, Any]:
+    """VECTOR_DB_CONFIG as JSON. exact_below: so many passages of an index are compared one by one; above, an
+    approximate index (HNSW with m and ef_construction) is built. An unknown key or engine is refused."""
+    try:
+        given = json.loads(text or "{}")
+    except ValueError as error:
+        raise SettingError("VECTOR_DB_CONFIG", "is not JSON.") from error
+    unknown = sorted(set(given) - set(VECTOR_DEFAULTS)) if isinstance(given, dict) else ["(not an object)"]
+    if unknown:
+        raise SettingError("VECTOR_DB_CONFIG", f"unknown key {unknown[0]}; known: {', '.join(VECTOR_DEFAULTS)}.")
+    config = {**VECTOR_DEFAULTS, **given}
+    if config["engine"] != "pgvector":
+        raise SettingError("VECTOR_DB_CONFIG", f"the engine {config['engine']!r} is not supported; use pgvector.")
+    for name, (least, most) in {"exact_below": (0, 10**7), "m": (2, 100), "ef_construction": (4, 1000)}.items():
+        if not isinstance(config[name], int) or not least <= config[name] <= most:
+            raise SettingError("VECTOR_DB_CONFIG", f"{name} must be a whole number from {least} to {most}.")
+    return config

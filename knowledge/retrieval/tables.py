@@ -7,13 +7,12 @@ stands on one model's vectors alone, and a generic plan still prunes.
 
 import uuid
 
+from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
 VECTORS = "knowledge_chunkvector"
 LEXICAL = "knowledge_lexical"
-HNSW_M = 16
-HNSW_EF_CONSTRUCTION = 100
 
 
 def partition(table: str, index_id: uuid.UUID) -> str:
@@ -65,7 +64,7 @@ def build_ann(index_id: uuid.UUID, dimensions: int) -> None:
                 sql.Identifier(name),
                 sql.Identifier(partition(VECTORS, index_id)),
                 sql.Literal(dimensions),
-                sql.Literal(HNSW_M),
-                sql.Literal(HNSW_EF_CONSTRUCTION),
+                sql.Literal(settings.VECTOR_DB["m"]),
+                sql.Literal(settings.VECTOR_DB["ef_construction"]),
             )
         )

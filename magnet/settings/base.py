@@ -137,6 +137,7 @@ STORAGES: dict[str, dict[str, Any]] = {
 }
 STORAGE_DIR = _data.files
 MEDIA_ROOT = STORAGE_DIR
+MAX_DOCUMENT_BYTES = 100 * 2**20
 MAX_BODY_BYTES = 110 * 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
@@ -159,6 +160,9 @@ CACHES = {
 WEB_WORKERS = ENV.number("WEB_WORKERS", 1, least=1, most=64)
 WORKER_CONCURRENCY = ENV.number("WORKER_CONCURRENCY", os.cpu_count() or 1, least=1, most=256)
 
+VECTOR_DB = _env.vector_db(ENV.text("VECTOR_DB_CONFIG"))
+JOB_LEASE_SECONDS = 60
+
 # Models and the world outside
 OPENAI_API_KEY = ENV.secret("OPENAI_API_KEY")
 OPENAI_BASE_URL = ENV.text("OPENAI_BASE_URL")
@@ -175,7 +179,24 @@ except ValueError as _error:
     raise _env.SettingError("OPENAI_BASE_URL", str(_error)) from _error
 
 # The API
-REST_FRAMEWORK: dict[str, Any] = {}
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.api.authentication.ApiKeyAuthentication",
+        "accounts.api.authentication.CookieAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["core.api.permissions.HasPermission"],
+    "DEFAULT_PAGINATION_CLASS": "core.api.pagination.CursorPages",
+    "DEFAULT_FILTER_BACKENDS": [
+        "core.api.filters.StrictFilterBackend",
+        "rest_framework.filters.SearchFilter",
+        "core.api.filters.StrictOrdering",
+    ],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "core.api.problems.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Magnet",
     "VERSION": "1",

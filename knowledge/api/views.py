@@ -1,0 +1,193 @@
+"""Knowledge sources, documents and passages."""
+
+from typing import Any
+from urllib.parse import quote
+
+from django.db.models import Count, Q
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.access import Permission, Principal
+from core.api.views import ConfigurationViewSet, ListRetrieve
+from core.exceptions import NotFound
+from knowledge.api.serializers import (
+    AcceptedSerializer,
+    ChunkSerializer,
+    DocumentSerializer,
+    DocumentTextSerializer,
+    FileUpload,
+    KnowledgeSourceSerializer,
+    TextUpload,
+)
+from knowledge.choices import DocumentStatus
+from knowledge.models import Chunk, Document, DocumentText, KnowledgeSource
+from knowledge.services import (
+    Upload,
+    document_delete,
+    document_retry,
+    document_upload,
+    source_create,
+    source_delete,
+    source_update,
+)
+from knowledge.storage import path_of
+from observability.models import Job
+
+FILTERS = {
+    "status": ["exact", "in"],
+    "media_type": ["exact"],
+    "external_id": ["exact"],
+    "created_at": ["gte", "lte"],
+    "updated_at": ["gte", "lte"],
+}
+ORDERINGS = ("title", "created_at", "updated_at", "size")
+
+
+class KnowledgeSourceViewSet(ConfigurationViewSet):
+    """Knowledge sources: where documents come from and how they are indexed."""
+
+    model = KnowledgeSource
+    serializer_class = KnowledgeSourceSerializer
+    ordering = ("name", "id")
+    ordering_fields = ("name", "created_at", "updated_at")
+    search_fields = ("name", "slug", "description")
+    filterset_fields = {"slug": ["exact", "in"], "connector": ["exact"], "created_at": ["gte", "lte"]}
+
+    def queryset_for(self, principal: Principal) -> Any:
+        counts = {
+            f"{status.value}_count": Count("documents", filter=Q(documents__status=status)) for status in DocumentStatus
+        }
+        return super().queryset_for(principal).annotate(**counts)
+
+    def create_object(self, data: dict[str, Any]) -> KnowledgeSource:
+        return source_create(principal=self.principal, values=data)
+
+    def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> KnowledgeSource:
+        return source_update(instance, principal=self.principal, values=data, expected=expected)
+
+    def delete_object(self, instance: Any) -> None:
+        source_delete(instance, principal=self.principal)
+
+
+def accepted(document: Document, job: Job | None) -> Response:
+    """202 with the job to follow, or 200 when there is nothing to do."""
+    body = {"job_id": job.pk if job else None, "document_id": document.pk, "status": document.status}
+    headers = {"Location": f"/api/v1/jobs/{job.pk}/"} if job else {}
+    return Response(AcceptedSerializer(body).data, status=202 if job else 200, headers=headers)
+
+
+class SourceDocumentViewSet(ListRetrieve):
+    """The documents of one source, and the way in for new ones."""
+
+    model = Document
+    permissions = {"create": Permission.INGEST, "replace": Permission.INGEST}
+    serializer_class = DocumentSerializer
+    parser_classes = (MultiPartParser, JSONParser)
+    ordering = ("-id",)
+    ordering_fields = ORDERINGS
+    search_fields = ("title", "filename", "external_id")
+    filterset_fields = FILTERS
+
+    def source(self) -> KnowledgeSource:
+        finder = KnowledgeSourceViewSet()
+        finder.request, finder.kwargs = self.request, self.kwargs
+        found: KnowledgeSource = finder.get_object()
+        return found
+
+    def get_queryset(self) -> Any:
+        rows = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return rows
+        return rows.filter(source=self.source()).select_related("source")
+
+    @extend_schema(
+        request={"multipart/form-data": FileUpload, "application/json": TextUpload},
+        responses={202: AcceptedSerializer, 200: AcceptedSerializer},
+    )
+    def create(self, request: Request, id: str) -> Response:
+        """Upload a file (field `file`) or a text. The answer is 202 with the job that makes it searchable."""
+        return self._take(request, self.source(), "")
+
+    @extend_schema(
+        request={"multipart/form-data": FileUpload, "application/json": TextUpload},
+        responses={202: AcceptedSerializer, 200: AcceptedSerializer},
+    )
+    def replace(self, request: Request, id: str, external_id: str) -> Response:
+        """Create or replace the document with this external id. Its present passages answer until the new are ready."""
+        return self._take(request, self.source(), external_id)
+
+    def _take(self, request: Request, source: KnowledgeSource, external_id: str) -> Response:
+        is_file = (request.content_type or "").startswith("multipart/")
+        form: Any = FileUpload(data=request.data) if is_file else TextUpload(data=request.data)
+        data = self.valid(form)
+        file = data.get("file")
+        upload = Upload(
+            content=file if is_file else data["text"],
+            filename=(file.name or "") if is_file else "",
+            title=data.get("title", ""),
+            external_id=external_id or data.get("external_id", ""),
+            url=data.get("url", ""),
+            metadata=data.get("metadata", {}),
+        )
+        return accepted(*document_upload(principal=self.principal, source=source, upload=upload))
+
+
+class DocumentViewSet(ListRetrieve):
+    """Documents of the workspace."""
+
+    model = Document
+    permissions = {"destroy": Permission.INGEST, "retry": Permission.INGEST, "text": Permission.READ,
+                   "chunks": Permission.READ, "file": Permission.READ}  # fmt: skip
+    serializer_class = DocumentSerializer
+    ordering = ("-id",)
+    ordering_fields = ORDERINGS
+    search_fields = ("title", "filename", "external_id")
+    filterset_fields = {**FILTERS, "source__slug": ["exact"]}
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return super().queryset_for(principal).select_related("source")
+
+    def destroy(self, request: Request, id: str) -> Response:
+        """Delete the document; it answers nothing from now on."""
+        document_delete(self.get_object(), principal=self.principal)
+        return Response(status=204)
+
+    @extend_schema(request=None, responses={202: AcceptedSerializer})
+    def retry(self, request: Request, id: str) -> Response:
+        """Try a failed document again."""
+        return accepted(*document_retry(self.get_object(), principal=self.principal))
+
+    @extend_schema(responses=DocumentTextSerializer)
+    def text(self, request: Request, id: str) -> Response:
+        """The text of the document. Offsets of passages and citations point into it."""
+        body = DocumentText.objects.filter(document=self.get_object()).first()
+        if body is None:
+            raise NotFound("This document has no text yet.")
+        return Response({"text": body.text, "length": len(body.text)})
+
+    @extend_schema(responses=ChunkSerializer(many=True), filters=False)
+    def chunks(self, request: Request, id: str) -> Response:
+        """The passages of the document, in order."""
+        document = self.get_object()
+        rows = Chunk.objects.for_workspace(self.principal.workspace_id).filter(document=document)
+        self.ordering, self.ordering_fields = ("ordinal", "id"), ("ordinal",)
+        page = self.paginate_queryset(rows)
+        return self.get_paginated_response(ChunkSerializer(page, many=True).data)
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def file(self, request: Request, id: str) -> FileResponse:
+        """The file as it came in; always a download."""
+        document = self.get_object()
+        path = path_of(document.storage_key)
+        if not path.exists():
+            raise NotFound("The file of this document is gone.")
+        response = FileResponse(path.open("rb"), content_type="application/octet-stream")
+        name = quote(document.filename or f"{document.pk}.txt")
+        response["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
+        response["X-Content-Type-Options"] = "nosniff"
+        response["Content-Security-Policy"] = "sandbox; default-src 'none'"
+        return response

@@ -1,0 +1,70 @@
+"""Files of documents: below STORAGE_DIR, under random names that tell nothing and lead nowhere else."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+
+from core.exceptions import InvalidInput, PayloadTooLarge
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that has been written. key: relative to the store; checksum: SHA-256, hexadecimal."""
+
+    key: str
+    size: int
+    checksum: str
+
+    @property
+    def path(self) -> Path:
+        return path_of(self.key)
+
+
+def path_of(key: str) -> Path:
+    """The file behind a key that this module made."""
+    return Path(settings.STORAGE_DIR) / "documents" / key
+
+
+def store(blocks: Iterator[bytes]) -> StoredFile:
+    """Write a new file. Raises PayloadTooLarge over the cap and InvalidInput when empty; nothing is left then."""
+    name = uuid.uuid4().hex
+    key = f"{name[:2]}/{name}"
+    path = path_of(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.open("xb") as target:
+            for block in blocks:
+                size += len(block)
+                if size > settings.MAX_DOCUMENT_BYTES:
+                    limit = settings.MAX_DOCUMENT_BYTES // (1 << 20)
+                    raise PayloadTooLarge(f"The file is larger than {limit} MB.")
+                digest.update(block)
+                target.write(block)
+            target.flush()
+            os.fsync(target.fileno())
+        if size == 0:
+            raise InvalidInput("The file is empty.")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return StoredFile(key, size, digest.hexdigest())
+
+
+def blocks_of(file: BinaryIO) -> Iterator[bytes]:
+    """The content of an open file, a block at a time."""
+    while block := file.read(BLOCK):
+        yield block
+
+
+def remove(key: str) -> None:
+    """Delete a file; one that is gone already is fine."""
+    path_of(key).unlink(missing_ok=True)
