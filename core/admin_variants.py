@@ -16,10 +16,11 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
-from unfold.decorators import action
+from unfold.decorators import action, display
 
 from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin
+from core.admin_display import moment
 from core.models import ConfigurationModel
 from core.variant_services import (
     variant_activate,
@@ -46,6 +47,9 @@ class VariantedModelAdmin(WorkspaceModelAdmin):
     """An object with variants: they are listed under its form, with what can be done to each."""
 
     change_form_outer_after_template = "admin/core/variants.html"
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("variants")
 
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
@@ -148,6 +152,20 @@ class VariantedModelAdmin(WorkspaceModelAdmin):
 
     def _page_of(self, parent: Any) -> HttpResponse:
         return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", parent.pk)
+
+    @display(description=gettext_lazy("Served"), label={"yes": "success", "no": "default"})
+    def served(self, obj: Any) -> tuple[str, Any]:
+        active = next((one for one in obj.variants.all() if one.is_active), None)
+        return ("yes", _("Variant %(n)d") % {"n": active.number}) if active else ("no", _("Nothing yet"))
+
+    @display(description=gettext_lazy("Draft"), label={"draft": "warning"})
+    def draft(self, obj: Any) -> Any:
+        draft = next((one for one in obj.variants.all() if one.is_draft), None)
+        return ("draft", _("Variant %(n)d") % {"n": draft.number}) if draft else None
+
+    @display(description=gettext_lazy("Updated"), ordering="updated_at")
+    def updated(self, obj: Any) -> str:
+        return moment(obj.updated_at)
 
 
 class VariantAdmin(WorkspaceModelAdmin):

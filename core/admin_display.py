@@ -1,0 +1,65 @@
+"""Values as people read them in lists: numbers with units, progress, times with their zone."""
+
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+EMPTY = "—"
+BYTES = ("bytes", "KB", "MB", "GB")
+
+
+def duration(milliseconds: float | None) -> str:
+    """`812 ms`, `3.2 s`, `4 min 5 s`."""
+    if milliseconds is None:
+        return EMPTY
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1000
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def size(count: int | None) -> str:
+    """`812 bytes`, `3.4 MB` (powers of 1,000)."""
+    if count is None:
+        return EMPTY
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(BYTES) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {BYTES[unit]}" if unit == 0 else f"{value:.1f} {BYTES[unit]}"
+
+
+def number(count: int | None) -> str:
+    """`12,345`."""
+    return EMPTY if count is None else f"{count:,}"
+
+
+def moment(when: datetime | None) -> str:
+    """`23 Nov 2026, 21:49 UTC`."""
+    if when is None:
+        return EMPTY
+    local = timezone.localtime(when)
+    return f"{date_format(local, 'j M Y, H:i')} {local.tzname()}"
+
+
+def progress(done: int, total: int, unit: str = "") -> SafeString:
+    """A bar with its figures for those who cannot see it."""
+    if not total:
+        return format_html("{}", number(done) if done else EMPTY)
+    label = _("%(done)s of %(total)s %(unit)s") % {"done": number(done), "total": number(total), "unit": unit}
+    return format_html(
+        '<progress class="mg-bar" value="{}" max="{}" aria-label="{}"></progress><span class="mg-muted mg-small">{}</span>',
+        done,
+        total,
+        label,
+        label.strip(),
+    )
+
+
+def clipped(text: Any, length: int = 100) -> str:
+    shown = str(text or "")
+    return shown if len(shown) <= length else f"{shown[:length].rstrip()}…"

@@ -1,0 +1,323 @@
+"""Monitor: jobs, runs, traces and usage."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+from unfold.decorators import display
+
+from core.access import Permission
+from core.admin import PageModelAdmin
+from core.admin_display import clipped, duration, moment, number, progress
+from observability.choices import JobStatus, RunStatus, SpanStatus
+from observability.models import Job, Run, Span, Trace, UsageRecord
+from observability.selectors import may_read_content
+from observability.services import job_cancel, job_retry
+
+JOB_COLOURS = {
+    JobStatus.PENDING: "default",
+    JobStatus.RUNNING: "info",
+    JobStatus.SUCCEEDED: "success",
+    JobStatus.FAILED: "danger",
+    JobStatus.CANCELLED: "warning",
+}
+RUN_COLOURS = {
+    RunStatus.RUNNING: "info",
+    RunStatus.COMPLETED: "success",
+    RunStatus.INCOMPLETE: "warning",
+    RunStatus.FAILED: "danger",
+    RunStatus.CANCELLED: "warning",
+}
+SPAN_COLOURS = {SpanStatus.OK: "success", SpanStatus.ERROR: "danger"}
+OPEN_JOBS = (JobStatus.PENDING, JobStatus.RUNNING)
+# Widest a trace's drawing gets, in its own units; the browser scales it.
+CHART_WIDTH = 1000.0
+LEAST_BAR = 4.0
+
+
+@admin.register(Job)
+class JobAdmin(PageModelAdmin):
+    """Long work: how far it is, and why it ended."""
+
+    page_template = "admin/observability/job.html"
+    list_display = ("title", "status_label", "bar", "why", "attempts", "started")
+    list_filter = ("status", "kind", "queue")
+    search_fields = ("title", "reason")
+    list_before_template = "admin/core/live_list.html"
+    actions = ("retry_chosen",)
+    empty_title = _("No jobs yet")
+    empty_text = _("Uploading documents starts jobs. They show here how far they are, and why one failed.")
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        return [
+            path("<uuid:pk>/retry/", view(require_POST(self.retry)), name="observability_job_retry"),
+            path("<uuid:pk>/cancel/", view(require_POST(self.cancel)), name="observability_job_cancel"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        live = self.get_queryset(request).filter(status__in=OPEN_JOBS).exists()
+        return super().changelist_view(request, {**(extra_context or {}), "live": live})
+
+    def page_extra(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        may = self._allows(request, Permission.INGEST)
+        return {
+            "open": obj.status in OPEN_JOBS,
+            "may_retry": may and obj.status in (JobStatus.FAILED, JobStatus.CANCELLED),
+            "may_cancel": may and obj.status in OPEN_JOBS,
+        }
+
+    def _job(self, request: HttpRequest, pk: Any) -> Job:
+        job: Job = self.object_or_404(request, str(pk))
+        if not self._allows(request, Permission.INGEST):
+            raise PermissionDenied
+        return job
+
+    def retry(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        job = self._job(request, pk)
+
+        def act() -> Any:
+            job_retry(job, principal=self.principal(request))
+            messages.success(request, _("The job is queued again."))
+            return self.page_of(job)
+
+        return self._on_page(request, job, act)
+
+    def cancel(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        job = self._job(request, pk)
+
+        def act() -> Any:
+            job_cancel(job, principal=self.principal(request))
+            messages.success(request, _("The job stops at its next step."))
+            return self.page_of(job)
+
+        return self._on_page(request, job, act)
+
+    def _on_page(self, request: HttpRequest, job: Job, act: Any) -> HttpResponse:
+        answer: HttpResponse = self.refusable(request, act, lambda: self.page_of(job))
+        return answer
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return self._allows(request, Permission.INGEST)
+
+    @admin.action(description=_("Retry the chosen jobs"), permissions=["retry"])
+    def retry_chosen(self, request: HttpRequest, queryset: Any) -> None:
+        chosen = [job for job in queryset if job.status in (JobStatus.FAILED, JobStatus.CANCELLED)]
+        for job in chosen:
+            job_retry(job, principal=self.principal(request))
+        messages.info(request, _("Queued again: %(count)d") % {"count": len(chosen)})
+
+    @display(description=_("Status"), ordering="status", label=JOB_COLOURS)
+    def status_label(self, obj: Job) -> tuple[str, str]:
+        return obj.status, JobStatus(obj.status).label
+
+    @display(description=_("Progress"))
+    def bar(self, obj: Job) -> SafeString:
+        return progress(obj.progress_done, obj.progress_total, obj.progress_unit)
+
+    @display(description=_("Why"))
+    def why(self, obj: Job) -> str:
+        return clipped(obj.reason, 140) or "—"
+
+    @display(description=_("Created"), ordering="id")
+    def started(self, obj: Job) -> str:
+        return moment(obj.created_at)
+
+
+@admin.register(Run)
+class RunAdmin(PageModelAdmin):
+    """Questions and searches, through any door. Viewers see what happened; contents of others are for operators."""
+
+    page_template = "admin/observability/run.html"
+    list_display = ("target_slug", "question", "status_label", "resolution", "model", "took", "person", "started")
+    list_filter = ("status", "kind", "resolution")
+    list_select_related = ("user",)
+    search_fields = ("target_slug", "model")
+    empty_title = _("No runs yet")
+    empty_text = _("Ask a RAG tool, here or on the panel; every question shows here with its trace.")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("answer")
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Questions are contents."""
+        shown = super().get_list_display(request)
+        return shown if self._allows(request, Permission.MANAGE) else [one for one in shown if one != "question"]
+
+    def page_extra(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        may_read = may_read_content(obj, self.principal(request))
+        answer = (obj.answer or {}) if may_read else {}
+        return {
+            "may_read": may_read,
+            "question": (obj.input.get("question") or obj.input.get("query") or "") if may_read else "",
+            "answer": answer,
+            "problem": obj.problem if may_read else None,
+            "took_text": duration(obj.duration_ms),
+            "usage": obj.usage.all(),
+        }
+
+    @display(description=_("Question"))
+    def question(self, obj: Run) -> str:
+        return clipped(obj.input.get("question") or obj.input.get("query"), 80)
+
+    @display(description=_("Status"), ordering="status", label=RUN_COLOURS)
+    def status_label(self, obj: Run) -> tuple[str, str]:
+        return obj.status, RunStatus(obj.status).label
+
+    @display(description=_("Took"), ordering="duration_ms")
+    def took(self, obj: Run) -> str:
+        return duration(obj.duration_ms)
+
+    @display(description=_("Who"))
+    def person(self, obj: Run) -> str:
+        who = str(obj.user) if obj.user else "—"
+        return f"{who} ({_('key')})" if obj.key_id else who
+
+    @display(description=_("Started"), ordering="id")
+    def started(self, obj: Run) -> str:
+        return moment(obj.started_at)
+
+
+@dataclass(frozen=True)
+class SpanBar:
+    """A span as the waterfall draws it: x and width of its bar in CHART_WIDTH units, depth in steps."""
+
+    span: Span
+    depth: int
+    x: float
+    width: float
+    took: str
+
+    @property
+    def indent(self) -> range:
+        return range(self.depth - 1)
+
+    @property
+    def attributes(self) -> list[tuple[str, Any]]:
+        return sorted(self.span.attributes.items())
+
+
+@admin.register(Trace)
+class TraceAdmin(PageModelAdmin):
+    """The steps of a run as a tree over time."""
+
+    page_template = "admin/observability/trace.html"
+    list_display = ("name", "kind", "status_label", "took", "person", "started")
+    list_filter = ("status", "kind")
+    list_select_related = ("user",)
+    search_fields = ("name",)
+    empty_title = _("No traces yet")
+    empty_text = _("Each question and each ingested document leaves a trace of its steps.")
+
+    def page_extra(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        return {
+            "bars": waterfall(obj, list(obj.spans.all())),
+            "took_text": duration(obj.duration_ms),
+            "runs": obj.runs.defer("answer"),
+            "usage": obj.usage.all(),
+            "chart_width": CHART_WIDTH,
+        }
+
+    @display(description=_("Status"), ordering="status", label=SPAN_COLOURS)
+    def status_label(self, obj: Trace) -> tuple[str, str]:
+        return obj.status, SpanStatus(obj.status).label
+
+    @display(description=_("Took"), ordering="duration_ms")
+    def took(self, obj: Trace) -> str:
+        return duration(obj.duration_ms)
+
+    @display(description=_("Who"))
+    def person(self, obj: Trace) -> str:
+        return str(obj.user) if obj.user else "—"
+
+    @display(description=_("Started"), ordering="id")
+    def started(self, obj: Trace) -> str:
+        return moment(obj.started_at)
+
+
+def waterfall(trace: Trace, spans: list[Span]) -> list[SpanBar]:
+    """The spans of a trace in tree order, each with its place on the time axis."""
+    children: dict[Any, list[Span]] = {}
+    known = {span.pk for span in spans}
+    for span in sorted(spans, key=lambda one: (one.started_at, one.pk)):
+        children.setdefault(span.parent_id if span.parent_id in known else None, []).append(span)
+    whole = max([trace.duration_ms, *(_ends(trace, span) for span in spans)], default=1) or 1
+    return list(_bars(trace, children, None, 0, whole))
+
+
+def _bars(trace: Trace, children: Mapping[Any, list[Span]], parent: Any, depth: int, whole: float) -> Iterator[SpanBar]:
+    for span in children.get(parent, []):
+        x = max(0.0, _offset(trace, span) / whole * CHART_WIDTH)
+        width = max(LEAST_BAR, span.duration_ms / whole * CHART_WIDTH)
+        yield SpanBar(
+            span, depth, round(min(x, CHART_WIDTH - LEAST_BAR), 1), round(width, 1), duration(span.duration_ms)
+        )
+        yield from _bars(trace, children, span.pk, depth + 1, whole)
+
+
+def _offset(trace: Trace, span: Span) -> float:
+    return (span.started_at - trace.started_at).total_seconds() * 1000
+
+
+def _ends(trace: Trace, span: Span) -> float:
+    return _offset(trace, span) + span.duration_ms
+
+
+@admin.register(UsageRecord)
+class UsageAdmin(PageModelAdmin):
+    """Tokens and time of every call of a model."""
+
+    page_template = "admin/observability/usage.html"
+    list_display = (
+        "model_slug",
+        "provider_slug",
+        "operation",
+        "tokens_in",
+        "tokens_out",
+        "took",
+        "status_label",
+        "time",
+    )
+    list_filter = ("operation", "provider_slug", "model_slug", "estimated")
+    search_fields = ("model_slug", "model_identifier", "provider_slug")
+    list_before_template = "admin/observability/usage_sum.html"
+    empty_title = _("No usage yet")
+    empty_text = _("Every call of a model is counted here: tokens, time and, where prices are known, cost.")
+    totals: ClassVar[dict[str, Any]] = {"tokens_in": Sum("input_tokens"), "tokens_out": Sum("output_tokens")}
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        response = super().changelist_view(request, extra_context)
+        changelist = getattr(response, "context_data", {}).get("cl")
+        if changelist is not None:
+            found = changelist.queryset.order_by().aggregate(**self.totals)
+            response.context_data["usage_totals"] = {name: number(value or 0) for name, value in found.items()}
+        return response
+
+    @display(description=_("Input (tokens)"), ordering="input_tokens")
+    def tokens_in(self, obj: UsageRecord) -> str:
+        return number(obj.input_tokens) + (" ≈" if obj.estimated else "")
+
+    @display(description=_("Output (tokens)"), ordering="output_tokens")
+    def tokens_out(self, obj: UsageRecord) -> str:
+        return number(obj.output_tokens) + (" ≈" if obj.estimated else "")
+
+    @display(description=_("Took"), ordering="duration_ms")
+    def took(self, obj: UsageRecord) -> str:
+        return duration(obj.duration_ms)
+
+    @display(description=_("Status"), ordering="status", label=SPAN_COLOURS)
+    def status_label(self, obj: UsageRecord) -> tuple[str, str]:
+        return obj.status, SpanStatus(obj.status).label
+
+    @display(description=_("Time"), ordering="id")
+    def time(self, obj: UsageRecord) -> str:
+        return moment(obj.created_at)
