@@ -97,6 +97,7 @@ class Supervisor:
                     ) from None
                 time.sleep(TICK_SECONDS)
         path.write_text("running")
+        (self.data_dir.run / "supervisor.pid").write_text(f"{os.getpid()}\n")
         self._lock = lock
 
     def _start(self) -> None:
@@ -200,6 +201,7 @@ class Supervisor:
             part.pid_file.unlink(missing_ok=True)
         for server in reversed(self.servers):
             server.release()
+        (self.data_dir.run / "supervisor.pid").unlink(missing_ok=True)
 
     def _parts(self) -> list[Part]:
         workers = self.env.number("WEB_WORKERS", 1, least=1, most=64)
