@@ -9,11 +9,12 @@ import re
 
 ABBREVIATIONS = frozenset(
     """
-    a.m approx apr art aug ave bzw ca capt cf co corp dec dept dr e.g ed eds eq est etc ext feb fig figs gen gov i.e inc
-    jan jr jul jun lt ltd mar max mr mrs ms mt nov no nr nos oct p.m pp prof rev sec sen sep sept sr st tel u.k u.s u.s.a
-    univ usw v vol vs z.b
+    a.m approx apr aug ave bzw ca capt cf co corp dec dept dr e.g ed eds est etc ext feb gen gov i.e inc
+    jan jr jul jun lt ltd mar max mr mrs ms mt nov oct p.m prof rev sen sep sept sr st tel u.k u.s
+    u.s.a univ usw v vs z.b
     """.split()  # noqa: SIM905  # a list of seventy quoted words reads worse
 )
+BEFORE_NUMBERS = frozenset("art ch eq eqs fig figs no nos nr p pp sec vol".split())  # noqa: SIM905  # as above
 BREAK = re.compile(
     r"""
       (?P<blank>\n[ \t]*\n\s*)                                        # a blank line
@@ -63,6 +64,8 @@ def _ends(text: str, start: int, mark: "re.Match[str]") -> bool:
     if before is None:
         return True
     word = before[1].lower().rstrip(".")
+    if word in BEFORE_NUMBERS:
+        return not following[0][-1].isdigit()
     is_initial = len(word) == 1 and word.isalpha() and before[1].isupper()
     is_item_number = word.isdecimal() and before.start() == _first_word(text, start)
     return not (word in ABBREVIATIONS or is_initial or is_item_number)
