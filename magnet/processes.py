@@ -25,16 +25,16 @@ class ProcessMemory:
 
 
 def platform_memory(data_dir: DataDir) -> list[ProcessMemory]:
-    """All processes that belong to this DATA_DIR, by part; empty when nothing runs."""
+    """All processes that belong to this DATA_DIR, by part; empty unless the platform runs."""
     found: dict[int, ProcessMemory] = {}
     for part, process in _processes(data_dir):
         try:
             memory = process.memory_full_info()
             size = getattr(memory, "pss", memory.rss)
-            found.setdefault(process.pid, ProcessMemory(part, process.pid, size, " ".join(process.cmdline())))
+            found.setdefault(process.pid, ProcessMemory(part, process.pid, size, " ".join(process.cmdline()).strip()))
         except psutil.Error:
             continue
-    return list(found.values())
+    return list(found.values()) if any(one.part in PARTS for one in found.values()) else []
 
 
 def _processes(data_dir: DataDir) -> Iterator[tuple[str, psutil.Process]]:
