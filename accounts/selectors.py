@@ -62,3 +62,9 @@ def workspace_by_slug(slug: str) -> Workspace:
     if workspace is None:
         raise NotFound(f"There is no workspace '{slug}'.")
     return workspace
+
+
+def system_principal(workspace_id: uuid.UUID) -> Principal:
+    """The platform itself as an admin of this workspace, for seeds; nobody's user."""
+    workspace = Workspace.objects.get(pk=workspace_id)
+    return Principal(user=None, workspace_id=workspace.pk, workspace_slug=workspace.slug, role=Role.ADMIN)

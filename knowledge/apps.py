@@ -7,10 +7,13 @@ class KnowledgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from core.seeds import SEEDS
         from knowledge import services
+        from knowledge.seeds import seed_handbook
         from observability.job_kinds import JOB_KINDS, JobKind
 
         for name, title in (("build_vector_index", "Build vector index"), ("reweigh_index", "Reweigh words")):
             JOB_KINDS.register(name, JobKind(name, title))
         ingest = JobKind(services.INGEST_JOB, "Ingest document", services.on_job_failed, services.on_job_retried)
         JOB_KINDS.register(services.INGEST_JOB, ingest)
+        SEEDS.register("30-knowledge", seed_handbook)
