@@ -51,7 +51,6 @@ class WorkspaceModelAdmin(ModelAdmin):
     delete_permission: ClassVar[Permission | None] = Permission.MANAGE
     list_per_page = LIST_PAGE
     list_filter_submit = True
-    show_full_result_count = False
     compressed_fields = False
     warn_unsaved_form = True
     change_form_before_template = "admin/core/hidden_fields.html"

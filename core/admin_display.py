@@ -52,7 +52,8 @@ def progress(done: int, total: int, unit: str = "") -> SafeString:
         return format_html("{}", number(done) if done else EMPTY)
     label = _("%(done)s of %(total)s %(unit)s") % {"done": number(done), "total": number(total), "unit": unit}
     return format_html(
-        '<progress class="mg-bar" value="{}" max="{}" aria-label="{}"></progress><span class="mg-muted mg-small">{}</span>',
+        '<progress class="mg-bar" value="{}" max="{}" aria-label="{}"></progress>'
+        '<span class="mg-muted mg-small">{}</span>',
         done,
         total,
         label,

@@ -1,9 +1,104 @@
-"""The admin's first page."""
+"""The admin's first page: what is there, what runs, and what to do next."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Count, Exists, OuterRef, Q
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from accounts.current_workspace import current_principal
+from core.access import Permission, Principal, Role
+from core.admin_display import number
+from knowledge.choices import DocumentStatus
+from knowledge.models import Document
+from llm.choices import ProviderType
+from llm.models import Provider
+from observability.choices import JobStatus
+from observability.models import Job, Run
+from rag.models import RagTool, RagVariant
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that leads to its list."""
+
+    figure: str
+    label: str
+    url: str
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do in a new workspace, and whether it is done."""
+
+    label: str
+    url: str
+    done: bool
 
 
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    return context
+    """Unfold's dashboard callback."""
+    principal = current_principal(request, Role.VIEWER)
+    if principal is None:
+        return context
+    tools = RagTool.objects.for_workspace(principal.workspace_id)
+    served = tools.filter(Exists(RagVariant._unscoped.filter(parent=OuterRef("pk"), is_active=True)))
+    documents = _documents(principal)
+    return {
+        **context,
+        "title": _("Overview"),
+        "tiles": [*_document_tiles(documents), *_work_tiles(principal, served.count())],
+        "steps": _steps(principal, documents["ready"] > 0, served.first()),
+        "ask_tools": list(served[:6]),
+        "may_configure": principal.allows(Permission.MANAGE),
+    }
+
+
+def _documents(principal: Principal) -> dict[str, int]:
+    rows = Document.objects.for_workspace(principal.workspace_id)
+    found: dict[str, int] = rows.aggregate(
+        ready=Count("pk", filter=Q(status=DocumentStatus.READY)),
+        failed=Count("pk", filter=Q(status=DocumentStatus.FAILED)),
+    )
+    return found
+
+
+def _document_tiles(documents: dict[str, int]) -> list[Tile]:
+    url = reverse("admin:knowledge_document_changelist")
+    tiles = [Tile(number(documents["ready"]), _("documents ready"), f"{url}?status__exact=ready")]
+    if documents["failed"]:
+        tiles.append(Tile(number(documents["failed"]), _("documents failed"), f"{url}?status__exact=failed", bad=True))
+    return tiles
+
+
+def _work_tiles(principal: Principal, served: int) -> list[Tile]:
+    jobs = Job.objects.for_workspace(principal.workspace_id).filter(status__in=[JobStatus.PENDING, JobStatus.RUNNING])
+    runs = Run.objects.for_workspace(principal.workspace_id)
+    return [
+        Tile(number(served), _("RAG tools served"), reverse("admin:rag_ragtool_changelist")),
+        Tile(number(jobs.count()), _("jobs at work"), reverse("admin:observability_job_changelist")),
+        Tile(number(runs.count()), _("runs so far"), reverse("admin:observability_run_changelist")),
+    ]
+
+
+def _steps(principal: Principal, has_documents: bool, tool: RagTool | None) -> list[Step]:
+    """Empty for those who could not take them."""
+    if not principal.allows(Permission.MANAGE):
+        return []
+    asked = Run.objects.for_workspace(principal.workspace_id).exists()
+    providers = Provider.objects.for_workspace(principal.workspace_id)
+    connected = providers.exclude(type=ProviderType.LOCAL).exists()
+    ask = reverse("admin:rag_ragtool_ask", args=[tool.pk]) if tool else reverse("admin:rag_ragtool_changelist")
+    return [
+        Step(
+            _("Add documents to a knowledge source"),
+            reverse("admin:knowledge_knowledgesource_changelist"),
+            has_documents,
+        ),
+        Step(_("Publish a RAG tool"), reverse("admin:rag_ragtool_changelist"), tool is not None),
+        Step(_("Ask it a question"), ask, asked),
+        Step(_("Connect a provider for free wording (optional)"), reverse("admin:llm_provider_changelist"), connected),
+    ]

@@ -1,0 +1,317 @@
+"""Configure and test: retrieval tools and RAG tools, with pages to try them in place."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+)
+
+from core.access import Permission, Principal
+from core.admin_forms import WorkspaceForm
+from core.admin_variants import VariantAdmin, VariantedModelAdmin
+from core.variant_services import variant_edit
+from knowledge.models import KnowledgeSource
+from llm.choices import ModelKind
+from llm.models import Model
+from prompts.models import PromptCategory, PromptTemplate
+from rag.models import RagTool, RagVariant, RetrievalTool, RetrievalVariant
+from rag.services import rag_tool_create, retrieval_tool_create, tool_delete, tool_update
+
+MAX_SAMPLES = 12
+SOURCES_HELP = _("Searched together in one question.")
+
+
+class LinesField(forms.CharField):
+    """A list of short texts, written one a line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}), **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def validate(self, value: Any) -> None:
+        if len(value) > MAX_SAMPLES:
+            raise forms.ValidationError(_("At most %(most)d, one a line.") % {"most": MAX_SAMPLES})
+        if any(len(line) > 300 for line in value):
+            raise forms.ValidationError(_("A question may have 300 characters."))
+
+    def run_validators(self, value: Any) -> None:
+        """Those of a CharField judge one text."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return (initial or []) != self.to_python(data)
+
+
+def _sources_field() -> forms.ModelMultipleChoiceField[Any]:
+    return forms.ModelMultipleChoiceField(
+        queryset=KnowledgeSource._unscoped.none(),
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        label=_("Knowledge sources"),
+        help_text=SOURCES_HELP,
+    )
+
+
+class RetrievalToolForm(WorkspaceForm):
+    """A new tool names the sources of its first draft."""
+
+    sources = _sources_field()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance._state.adding:
+            self.fields["sources"].queryset = KnowledgeSource.objects.for_workspace(self.principal.workspace_id)
+        else:
+            del self.fields["sources"]
+
+    class Meta:
+        model = RetrievalTool
+        fields = ("name", "slug", "description")
+
+
+class RagToolForm(WorkspaceForm):
+    """A new tool names what its first draft answers from."""
+
+    sample_questions = LinesField(
+        label=_("Sample questions"), required=False, help_text=_("One a line; offered on the panel, one click each.")
+    )
+    retrieval_tool = forms.ModelChoiceField(
+        queryset=RetrievalTool._unscoped.none(), widget=UnfoldAdminSelectWidget(), label=_("Retrieval tool")
+    )
+    prompt = forms.ModelChoiceField(
+        queryset=PromptTemplate._unscoped.none(),
+        widget=UnfoldAdminSelectWidget(),
+        label=_("Prompt template"),
+        help_text=_("The instructions of the answer; it gets the variables question and context."),
+    )
+    model = forms.ModelChoiceField(
+        queryset=Model._unscoped.none(),
+        widget=UnfoldAdminSelectWidget(),
+        label=_("Chat model"),
+        required=False,
+        help_text=_("Empty: the default chat model of the workspace."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = {
+            "retrieval_tool": RetrievalTool.objects.for_workspace(self.principal.workspace_id),
+            "prompt": _rag_prompts(PromptTemplate.objects.for_workspace(self.principal.workspace_id)),
+            "model": _chat_models(Model.objects.for_workspace(self.principal.workspace_id)),
+        }
+        for name, queryset in choices.items():
+            if self.instance._state.adding:
+                self.fields[name].queryset = queryset
+            else:
+                del self.fields[name]
+
+    class Meta:
+        model = RagTool
+        fields = ("name", "slug", "header", "sample_questions", "description")
+
+
+def _rag_prompts(prompts: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    return prompts.filter(category=PromptCategory.RAG)
+
+
+def _chat_models(found: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    return found.filter(kind=ModelKind.CHAT, is_active=True).select_related("provider")
+
+
+class ToolAdmin(VariantedModelAdmin):
+    """What retrieval tools and RAG tools share: their list, their variants, their page to try them."""
+
+    list_display = ("name", "slug", "served", "draft", "updated", "try_link")
+    search_fields = ("name", "slug", "description")
+    prepopulated_fields: ClassVar[dict[str, tuple[str, ...]]] = {"slug": ("name",)}
+    change_form_outer_before_template = "admin/rag/tool_top.html"
+    try_template: ClassVar[str]
+    try_label: ClassVar[Any]
+    variant_fields: ClassVar[tuple[str, ...]]
+
+    def get_urls(self) -> list[Any]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        return [
+            path("try/", view(self.try_choose), name=f"{name}_try"),
+            path(f"<uuid:pk>/{self.try_name}/", view(self.try_page), name=f"{name}_{self.try_name}"),
+            *super().get_urls(),
+        ]
+
+    @property
+    def try_name(self) -> str:
+        return "ask" if self.model is RagTool else "search"
+
+    def try_url(self, tool: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{self.try_name}", args=[tool.pk])
+
+    def try_choose(self, request: HttpRequest) -> HttpResponse:
+        """One tool: its page; several: a choice."""
+        tools = list(self.get_queryset(request)[:200])
+        if len(tools) == 1:
+            return redirect(self.try_url(tools[0]))
+        rows = [(tool, self.try_url(tool)) for tool in tools]
+        context = self.page_context(request, self.try_label, rows=rows, label=self.try_label)
+        return TemplateResponse(request, "admin/rag/try_choose.html", context)
+
+    def try_page(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        """Ask or search in place, with any variant that this person may run."""
+        tool = self.object_or_404(request, str(pk))
+        principal = self.principal(request)
+        variants = [
+            one for one in self.variants_to_try(tool) if principal.allows(Permission.MANAGE) or not one.is_draft
+        ]
+        context = self.page_context(
+            request,
+            self.try_label,
+            tool,
+            object=tool,
+            try_variants=variants,
+            try_active=next((one for one in variants if one.is_active), None),
+            may_configure=principal.allows(Permission.MANAGE),
+            document_url=reverse("admin:knowledge_document_change", args=["00000000-0000-0000-0000-000000000000"]),
+            trace_url=reverse("admin:observability_trace_change", args=["00000000-0000-0000-0000-000000000000"]),
+        )
+        return TemplateResponse(request, self.try_template, context)
+
+    def variants_to_try(self, tool: Any) -> list[Any]:
+        return list(tool.variants.order_by("-is_active", "-number"))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        tool = self.get_object(request, object_id) if object_id else None
+        extra = {"try_url": self.try_url(tool), "try_label": self.try_label} if tool else {}
+        return super().changeform_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The values of the tool, and those of its first draft."""
+        draft = {name: values[name] for name in self.variant_fields if values.get(name) is not None}
+        return {name: value for name, value in values.items() if name not in self.variant_fields}, draft
+
+    def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
+        return tool_update(obj, principal=principal, values=values, expected=expected)
+
+    def remove_object(self, principal: Principal, obj: Any) -> None:
+        tool_delete(obj, principal=principal)
+
+    @display(description="")
+    def try_link(self, obj: Any) -> SafeString:
+        return format_html('<a class="mg-button" href="{}">{}</a>', self.try_url(obj), self.try_verb)
+
+    @property
+    def try_verb(self) -> Any:
+        return _("Ask") if self.model is RagTool else _("Search")
+
+
+@admin.register(RetrievalTool)
+class RetrievalToolAdmin(ToolAdmin):
+    """Query in, ranked passages out."""
+
+    form = RetrievalToolForm
+    fieldsets = ((None, {"fields": ("name", "slug", "description")}),)
+    add_fieldsets = (
+        (None, {"fields": ("name", "slug", "description")}),
+        (_("First draft"), {"fields": ("sources",)}),
+    )
+    try_template = "admin/rag/search.html"
+    try_label = _("Search")
+    variant_fields = ("sources",)
+    empty_title = _("No retrieval tools yet")
+    empty_text = _("A retrieval tool searches one or more knowledge sources. Add a source with documents first.")
+
+    def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> RetrievalTool:
+        own, draft = self.split(values)
+        return retrieval_tool_create(principal=principal, values=own, variant=draft)
+
+
+@admin.register(RagTool)
+class RagToolAdmin(ToolAdmin):
+    """Question in, cited answer out."""
+
+    form = RagToolForm
+    fieldsets = ((None, {"fields": ("name", "slug", "header", "sample_questions", "description")}),)
+    add_fieldsets = (
+        (None, {"fields": ("name", "slug", "header", "sample_questions", "description")}),
+        (_("First draft"), {"fields": ("retrieval_tool", "prompt", "model")}),
+    )
+    try_template = "admin/rag/ask.html"
+    try_label = _("Ask")
+    variant_fields = ("retrieval_tool", "prompt", "model")
+    empty_title = _("No RAG tools yet")
+    empty_text = _("A RAG tool answers questions from what a retrieval tool finds, and cites it.")
+
+    def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> RagTool:
+        own, draft = self.split(values)
+        return rag_tool_create(principal=principal, values=own, variant=draft)
+
+    def variants_to_try(self, tool: Any) -> list[Any]:
+        return list(tool.variants.select_related("model__provider").order_by("-is_active", "-number"))
+
+
+class RetrievalVariantForm(WorkspaceForm):
+    sources = _sources_field()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "sources" in self.fields:
+            self.fields["sources"].queryset = KnowledgeSource.objects.for_workspace(self.principal.workspace_id)
+
+    class Meta:
+        model = RetrievalVariant
+        fields = (
+            "note", "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold", "neighbours",
+        )  # fmt: skip
+
+
+@admin.register(RetrievalVariant)
+class RetrievalVariantAdmin(VariantAdmin):
+    """Where a retrieval tool searches and how it ranks."""
+
+    form = RetrievalVariantForm
+    radio_fields: ClassVar[Any] = {"mode": admin.VERTICAL}
+    ranking_fields = ("candidates", "dense_weight", "similarity_threshold", "neighbours")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Not the attribute: Django's check knows no form field for a relation with a model of its own."""
+        return [
+            (None, {"fields": ["note", "sources", "mode", "top_k"]}),
+            (_("Ranking"), {"fields": list(self.ranking_fields)}),
+        ]
+
+    def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
+        chosen = {**values, "sources": list(values["sources"])}
+        return variant_edit(obj, values=chosen, expected=expected)
+
+
+@admin.register(RagVariant)
+class RagVariantAdmin(VariantAdmin):
+    """What a RAG tool answers from, with which instructions and model."""
+
+    fieldsets = (
+        (None, {"fields": ("note", "retrieval_tool", "prompt", "model")}),
+        (_("Pins"), {"fields": ("retrieval_variant", "prompt_variant")}),
+    )
+
+    def choices_for(self, db_field: Any, request: HttpRequest) -> Any:
+        rows = super().choices_for(db_field, request)
+        narrow = {"prompt": _rag_prompts, "model": _chat_models}.get(db_field.name)
+        return narrow(rows) if narrow else rows
