@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-
 # --- documents -------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +123,9 @@ class Chunker(Protocol):
     name: str
     version: int
 
-    def chunk(self, document: ParsedDocument, profile: ChunkingProfile, count_tokens: TokenCounter) -> ChunkedDocument: ...
+    def chunk(
+        self, document: ParsedDocument, profile: ChunkingProfile, count_tokens: TokenCounter
+    ) -> ChunkedDocument: ...
 
 
 # --- connectors ------------------------------------------------------------------------------------------------
