@@ -14,7 +14,12 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 def run_in_loop(work: "Coroutine[Any, Any, T]") -> T:
     """Run a coroutine on the process's own loop and wait for it. Never call it from a coroutine."""
-    return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+    future = asyncio.run_coroutine_threadsafe(work, _loop())
+    try:
+        return future.result()
+    finally:
+        # A worker's time limit strikes in the waiting thread: the call must not go on without it.
+        future.cancel()
 
 
 def _loop() -> asyncio.AbstractEventLoop:

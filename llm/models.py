@@ -15,11 +15,13 @@ class Provider(ConfigurationModel):
     """A vendor's endpoint. The API key is write-only and encrypted for this row."""
 
     type = models.CharField(_("type"), max_length=30, choices=ProviderType.choices)
-    base_url = models.URLField(
+    base_url = models.CharField(
         _("base URL"),
         max_length=500,
         blank=True,
-        help_text=_("Such as https://llm.example.org/v1; empty: OpenAI's own. Changing it clears the stored key."),
+        help_text=_(
+            "Such as https://llm.example.org/v1; empty: OPENAI_BASE_URL, else OpenAI's. Another one clears the key."
+        ),
     )
     api_key = EncryptedTextField(
         _("API key"), blank=True, default="", help_text=_("Stored encrypted and never shown again.")
@@ -78,6 +80,11 @@ class Model(ConfigurationModel):
                 fields=["workspace", "kind"], condition=Q(is_default=True), name="llm_one_default_per_kind"
             ),
         ]
+
+    def clean(self) -> None:
+        super().clean()
+        if self.slug in {f"default-{kind}" for kind in ModelKind.values}:
+            raise ValidationError({"slug": ValidationError(_("This name stands for the default."), code="reserved")})
 
     @property
     def is_extractive(self) -> bool:

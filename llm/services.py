@@ -1,41 +1,73 @@
 """Writes of providers and models."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
 
 from core.access import Permission, Principal
 from core.versions import save_version
+from llm.catalogue import known_facts
+from llm.choices import ModelKind
 from llm.models import Model, Provider
+
+R = TypeVar("R", Provider, Model)
+
+# What decides which vector space an embedding model's vectors lie in.
+SPACE_FIELDS = ("kind", "provider", "identifier", "dimensions", "shortens")
 
 
 @transaction.atomic
 def provider_create(*, principal: Principal, values: Mapping[str, Any]) -> Provider:
+    """A new provider. Raises ValidationError for an address that the platform may not connect to."""
     principal.require(Permission.ADMINISTER)
-    provider = Provider(workspace_id=principal.workspace_id, **values)
+    provider = Provider(workspace_id=principal.workspace_id, **_cleaned(values))
     provider.full_clean()
     provider.save()
     return provider
 
 
+@transaction.atomic
 def provider_update(
     provider: Provider, *, principal: Principal, values: Mapping[str, Any], expected: int | None = None
 ) -> Provider:
     """Change a provider. Another base URL clears the stored key unless a new one comes in the same edit: a key is
     never sent to an address that it was not given for."""
     principal.require(Permission.ADMINISTER)
-    values = dict(values)
-    moved = "base_url" in values and values["base_url"] != provider.base_url
+    values = _cleaned(values)
+    # The row that came in may carry a form's new values already.
+    stored = Provider.objects.for_workspace(provider.workspace_id).get(pk=provider.pk)
+    if values.get("type", stored.type) != stored.type:
+        raise ValidationError({"type": ValidationError(_("The type stays; create another provider."), code="fixed")})
+    moved = values.get("base_url", stored.base_url) != stored.base_url
     if moved and not values.get("api_key"):
         values["api_key"] = ""
     return _update(provider, values, expected)
 
 
+def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:
+    cleaned = dict(values)
+    if "base_url" in cleaned:
+        cleaned["base_url"] = str(cleaned["base_url"]).strip().rstrip("/")
+    return cleaned
+
+
+def provider_delete(provider: Provider, *, principal: Principal) -> None:
+    """Raises ProtectedError (a 409) while it has models."""
+    principal.require(Permission.ADMINISTER)
+    provider.delete()
+
+
 @transaction.atomic
 def model_create(*, principal: Principal, values: Mapping[str, Any]) -> Model:
+    """A new model. What is left out is taken from the catalogue, where it knows the identifier."""
     principal.require(Permission.MANAGE)
-    model = Model(workspace_id=principal.workspace_id, **values)
+    given = {name: value for name, value in values.items() if value is not None}
+    facts = known_facts(str(given.get("identifier", "")), ModelKind(given["kind"]))
+    model = Model(workspace_id=principal.workspace_id, **{**facts, **given})
     _only_default(model)
     model.full_clean()
     model.save()
@@ -46,22 +78,48 @@ def model_create(*, principal: Principal, values: Mapping[str, Any]) -> Model:
 def model_update(
     model: Model, *, principal: Principal, values: Mapping[str, Any], expected: int | None = None
 ) -> Model:
-    """Change a model; making it the default takes that from the one before."""
+    """Change a model; making it the default takes that from the one before.
+
+    Raises ValidationError when an embedding model that is in use would give vectors of another space.
+    """
     principal.require(Permission.MANAGE)
-    if values.get("is_default"):
-        model.kind = values.get("kind", model.kind)
-        model.is_default = True
-        _only_default(model)
+    _keep_space(model, values)
+    for name, value in values.items():
+        setattr(model, name, value)
+    _only_default(model)
     return _update(model, values, expected)
+
+
+def _keep_space(model: Model, values: Mapping[str, Any]) -> None:
+    stored = Model.objects.for_workspace(model.workspace_id).select_related("provider").get(pk=model.pk)
+    changed = [name for name in SPACE_FIELDS if name in values and values[name] != getattr(stored, name)]
+    if changed and stored.kind == ModelKind.EMBEDDING and _in_use(stored):
+        message = _("Stored vectors depend on this model. Create another one and switch the sources to it.")
+        raise ValidationError({name: ValidationError(message, code="in_use") for name in changed})
+
+
+def _in_use(model: Model) -> bool:
+    relations = [one for one in model._meta.get_fields(include_hidden=True) if one.one_to_many or one.one_to_one]
+    return any(
+        one.related_model._base_manager.filter(**{one.field.name: model}).exists()  # type: ignore[union-attr]  # reverse relations have both
+        for one in relations
+        if one.auto_created
+    )
+
+
+def model_delete(model: Model, *, principal: Principal) -> None:
+    """Raises ProtectedError (a 409) while something uses it."""
+    principal.require(Permission.MANAGE)
+    model.delete()
 
 
 def _only_default(model: Model) -> None:
     if model.is_default:
         others = Model.objects.for_workspace(model.workspace_id).filter(kind=model.kind, is_default=True)
-        others.exclude(pk=model.pk).update(is_default=False)
+        others.exclude(pk=model.pk).update(is_default=False, version=F("version") + 1)
 
 
-def _update(row: Any, values: Mapping[str, Any], expected: int | None) -> Any:
+def _update(row: R, values: Mapping[str, Any], expected: int | None) -> R:
     for name, value in values.items():
         setattr(row, name, value)
     return save_version(row, expected=expected, fields=list(values))

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('slug', models.SlugField(help_text='Used in URLs, commands and by other systems; unique in the workspace.', max_length=100, verbose_name='slug')),
                 ('description', models.TextField(blank=True, help_text='For people; it changes no answer.', verbose_name='description')),
                 ('type', models.CharField(choices=[('local', 'Local: runs here, needs no key'), ('openai', 'OpenAI, or any endpoint that speaks its protocol')], max_length=30, verbose_name='type')),
-                ('base_url', models.URLField(blank=True, help_text="Such as https://llm.example.org/v1; empty: OpenAI's own. Changing it clears the stored key.", max_length=500, verbose_name='base URL')),
+                ('base_url', models.CharField(blank=True, help_text="Such as https://llm.example.org/v1; empty: OPENAI_BASE_URL, else OpenAI's. Another one clears the key.", max_length=500, verbose_name='base URL')),
                 ('api_key', core.fields.EncryptedTextField(blank=True, default='', help_text='Stored encrypted and never shown again.', verbose_name='API key')),
                 ('is_active', models.BooleanField(default=True, help_text='Off: its models are refused everywhere.', verbose_name='active')),
                 ('workspace', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.workspace')),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 
 from core.exceptions import MagnetError
 from core.outbound import OutboundUse, async_client
@@ -37,13 +38,15 @@ class OpenAIProvider:
         import openai
 
         timeout = httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS)
+        # What is left out here the SDK takes from the process's environment, whichever workspace's provider this is.
         self._client = openai.AsyncOpenAI(
             api_key=api_key or "none",
-            base_url=base_url or None,
+            base_url=base_url or settings.OPENAI_BASE_URL or None,
             http_client=async_client(OutboundUse.PROVIDER, timeout=timeout),
             timeout=timeout,
             max_retries=0,
         )
+        self._client.organization = self._client.project = None
 
     async def close(self) -> None:
         await self._client.close()
@@ -52,12 +55,13 @@ class OpenAIProvider:
         """Deltas as they come. A stream that ends without a finish reason was cut, and says so in its last delta."""
         with _failures():
             stream = await self._client.chat.completions.create(**_chat_arguments(request))
+            await _require_events(stream)
         finish, usage, model = FinishReason.PROVIDER_CUT, None, ""
         try:
             async for chunk in _guarded(stream):
-                model = chunk.model or model
-                usage = _usage(chunk.usage) or usage
-                for choice in [c for c in chunk.choices or [] if c.index == 0]:
+                model = getattr(chunk, "model", None) or model
+                usage = _usage(getattr(chunk, "usage", None)) or usage
+                for choice in [c for c in getattr(chunk, "choices", None) or [] if c.index == 0]:
                     if choice.finish_reason:
                         finish = FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
                     if choice.delta is not None and choice.delta.content:
@@ -68,15 +72,18 @@ class OpenAIProvider:
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """One request. The caller keeps to the vendor's limits on inputs and tokens."""
-        shortened = {} if request.dimensions is None else {"dimensions": request.dimensions}
+        arguments: dict[str, Any] = {"model": request.model, "input": list(request.texts)}
+        if request.dimensions is not None:
+            arguments["dimensions"] = request.dimensions
         with _failures():
-            answer = await self._client.embeddings.create(model=request.model, input=list(request.texts), **shortened)
-        rows = [row.embedding for row in sorted(answer.data, key=lambda row: row.index)]
-        if len(rows) != len(request.texts) or len({len(row) for row in rows}) > 1:
+            answer = await self._client.embeddings.create(**arguments)
+            rows = [row.embedding for row in sorted(answer.data, key=lambda row: row.index)]
+            vectors = np.asarray(rows, dtype=np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(request.texts):
             raise ProviderFailure("bad_response", f"The model sent {len(rows)} vectors for {len(request.texts)} texts.")
         usage = answer.usage
         spent = TokenUsage(input_tokens=usage.prompt_tokens) if usage else TokenUsage(estimated=True)
-        return EmbeddingResponse(np.asarray(rows, dtype=np.float32), spent, answer.model or request.model)
+        return EmbeddingResponse(vectors, spent, answer.model or request.model)
 
 
 def _chat_arguments(request: ChatRequest) -> dict[str, Any]:
@@ -88,6 +95,14 @@ def _chat_arguments(request: ChatRequest) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
         **{name: value for name, value in settings.items() if value is not None},
     }
+
+
+async def _require_events(stream: Any) -> None:
+    """A page or a plain JSON answer would read as a stream without events."""
+    kind = stream.response.headers.get("content-type", "")
+    if kind.startswith(("text/html", "text/plain", "application/json")):
+        await stream.close()
+        raise ProviderFailure("bad_response", "The model provider did not stream. Check its base URL.")
 
 
 async def _guarded(stream: Any) -> AsyncIterator[Any]:
@@ -102,7 +117,7 @@ async def _guarded(stream: Any) -> AsyncIterator[Any]:
         raise _failure_of(error) from None
     except (openai.APIConnectionError, httpx2.TransportError, UnicodeDecodeError):
         return
-    except (openai.APIError, MagnetError) as error:
+    except (openai.APIError, MagnetError, ValueError) as error:
         raise _failure_of(error) from None
 
 
@@ -127,7 +142,8 @@ def _failures() -> Iterator[None]:
 
     try:
         yield
-    except (openai.OpenAIError, httpx2.TransportError, MagnetError, ValueError) as error:
+    # The client does not check what it parses: an answer of another shape fails somewhere inside it.
+    except (openai.OpenAIError, httpx2.TransportError, MagnetError, ValueError, TypeError, AttributeError) as error:
         raise _failure_of(error) from None
 
 

@@ -217,6 +217,17 @@ async def _error_frame_first(exchange: Any) -> None:
     await exchange.end_stream()
 
 
+@chat("junk-frames")
+async def _junk_frames(exchange: Any) -> None:
+    """Events that are JSON and no chunks, then one that is no JSON."""
+    exchange.begin_stream()
+    for junk in ("[1, 2]", '"text"', "{}", "null"):
+        await exchange.event(junk)
+    await words(exchange, "Half an answer")
+    await exchange.event("{no json")
+    await exchange.end_stream()
+
+
 @chat("stall")
 async def _stall(exchange: Any) -> None:
     exchange.begin_stream()

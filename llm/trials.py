@@ -1,0 +1,52 @@
+"""Trying a model: one small call that shows whether it answers."""
+
+import time
+from dataclasses import dataclass
+
+from llm import client
+from llm.choices import ModelKind
+from llm.models import Model
+from plugins.contracts import (
+    ChatMessage,
+    ChatRequest,
+    EmbeddingPurpose,
+    Grounding,
+    GroundingPassage,
+    MessageRole,
+)
+
+TRIAL_SECONDS = 60.0
+PASSAGE = "The test call of a model reaches it and comes back with an answer."
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came back. text: of a chat model. dimensions: of an embedding model. replied: the vendor's name."""
+
+    duration_ms: float
+    replied: str
+    text: str = ""
+    dimensions: int | None = None
+
+
+async def try_model(model: Model) -> Trial:
+    """Call the model once. Raises UpstreamError or ServiceUnavailable, in our words."""
+    started = time.perf_counter()
+    if model.kind == ModelKind.EMBEDDING:
+        vectors = await client.embed(model, [PASSAGE], purpose=EmbeddingPurpose.PASSAGE, deadline=TRIAL_SECONDS)
+        return Trial(_milliseconds(started), model.identifier, dimensions=vectors.shape[1])
+    question = "What does the test call of a model reach?"
+    request = ChatRequest(
+        model=model.identifier,
+        messages=(ChatMessage(MessageRole.USER, f"{PASSAGE}\n{question} Answer in one short sentence."),),
+        grounding=Grounding(question, (GroundingPassage(1, PASSAGE),)),
+    )
+    text, replied = "", ""
+    async for delta in client.stream_chat(model, request, deadline=TRIAL_SECONDS):
+        text += delta.text
+        replied = delta.model or replied
+    return Trial(_milliseconds(started), replied, text=text)
+
+
+def _milliseconds(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)
