@@ -12,7 +12,6 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from core.crypto import key_ring
-from core.exceptions import MagnetError
 from core.registry import Registry
 
 POSTGRES_AT_LEAST = 160000
@@ -84,8 +83,9 @@ def _broker() -> Iterator[Finding]:
 def _secrets() -> Iterator[Finding]:
     try:
         yield Finding("ENCRYPTION_KEYS", Level.OK, f"the current key is {key_ring().current_id}")
-    except MagnetError as error:
-        yield Finding("ENCRYPTION_KEYS", Level.ERROR, error.detail, error.hint or "Set ENCRYPTION_KEYS.")
+    except ValueError as error:
+        detail = str(error).removeprefix("ENCRYPTION_KEYS: ")
+        yield Finding("ENCRYPTION_KEYS", Level.ERROR, detail, "Set ENCRYPTION_KEYS to id:base64 of 32 random bytes.")
 
 
 def _storage() -> Iterator[Finding]:

@@ -165,5 +165,7 @@ def _error_text(line: bytes) -> str:
         entry = json.loads(line)
     except ValueError:
         return ""
+    if entry.get("level") not in ("ERROR", "CRITICAL"):
+        return ""
     trace = str(entry.get("exc_info", "")).strip().splitlines()
     return " · ".join([str(entry.get("message", "")), *trace[-1:]])

@@ -1,5 +1,6 @@
 """What production and staging refuse. The first thing that is wrong ends the start with one line."""
 
+from core.crypto import KeyRing
 from magnet.environment import Environment, SettingError
 
 SECRET_KEY_AT_LEAST = 32
@@ -19,6 +20,10 @@ def refuse_unsafe(env: Environment, *, allowed_hosts: list[str], debug: bool) ->
         raise SettingError(
             "ENCRYPTION_KEYS", "must be set (id:base64 of 32 random bytes); stored secrets depend on it."
         )
+    try:
+        KeyRing.parse(env.secret("ENCRYPTION_KEYS").replace(",", " ").split())
+    except ValueError as error:
+        raise SettingError("ENCRYPTION_KEYS", str(error).removeprefix("ENCRYPTION_KEYS: ")) from error
     if debug or env.text("DEBUG").lower() in ("1", "true", "yes", "on"):
         raise SettingError("DEBUG", "must be off in production: its pages show settings and source to everybody.")
     if "*" in allowed_hosts or "*" in env.items("ALLOWED_HOSTS"):

@@ -3,6 +3,7 @@
 from magnet.settings.base import *
 
 # Files come from where they lie; production serves what `collectstatic` gathered and compressed.
+STATIC_ROOT = None
 WHITENOISE_USE_FINDERS = True
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 

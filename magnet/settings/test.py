@@ -9,7 +9,7 @@ ENCRYPTION_KEYS = [f"test:{base64.b64encode(b'k' * 32).decode()}"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ALLOWED_HOSTS = [*ALLOWED_HOSTS, "testserver"]
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-LOG_LEVEL = "WARNING"
+STATIC_ROOT = None
 FAULTS_ENABLED = True
 
 # Sessions that run side by side take a slot each (see conftest.py), with a database of its own.

@@ -16,18 +16,18 @@ def test_secret_comes_from_the_file_that_is_named(tmp_path: Path) -> None:
 
 
 def test_secret_given_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="^SECRET_KEY: is set, and so is SECRET_KEY_FILE"):
+    with pytest.raises(SettingError, match=r"^SECRET_KEY: is set, and so is SECRET_KEY_FILE"):
         Environment({"SECRET_KEY": "a", "SECRET_KEY_FILE": str(tmp_path)}).secret("SECRET_KEY")
 
 
 def test_missing_secret_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="^SECRET_KEY_FILE: .*/none cannot be read.$"):
+    with pytest.raises(SettingError, match=r"^SECRET_KEY_FILE: .*/none cannot be read.$"):
         Environment({"SECRET_KEY_FILE": str(tmp_path / "none")}).secret("SECRET_KEY")
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "80a", "-1", "٣"])
 def test_number_out_of_range_is_refused(text: str) -> None:
-    with pytest.raises(SettingError, match=f"^PORT: '{text}' must be a whole number from 1 to 65535.$"):
+    with pytest.raises(SettingError, match=rf"^PORT: '{text}' must be a whole number from 1 to 65535.$"):
         Environment({"PORT": text}).number("PORT", 8000, least=1, most=65535)
 
 
@@ -38,7 +38,7 @@ def test_empty_variable_counts_as_not_set() -> None:
 
 def test_unknown_profile_is_refused() -> None:
     with pytest.raises(
-        SettingError, match="^MAGNET_ENV: 'prod' must be one of development, test, staging, production.$"
+        SettingError, match=r"^MAGNET_ENV: 'prod' must be one of development, test, staging, production.$"
     ):
         Environment({"MAGNET_ENV": "prod"}).choice("MAGNET_ENV", "development", environment.PROFILES)
 
@@ -49,7 +49,7 @@ def test_items_are_divided_by_commas_and_spaces() -> None:
 
 @pytest.mark.parametrize("text", ["localhost:8000", "ftp://host", "http://", "http://host:99999", "http://[::1"])
 def test_wrong_url_is_refused(text: str) -> None:
-    with pytest.raises(SettingError, match="^PUBLIC_URL: "):
+    with pytest.raises(SettingError, match=r"^PUBLIC_URL: "):
         Environment({"PUBLIC_URL": text}).url("PUBLIC_URL", "", ("http", "https"))
 
 

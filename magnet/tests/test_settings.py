@@ -43,6 +43,7 @@ def read(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         ({"SECRET_KEY": "a" * 50}, "SECRET_KEY: must be set to at least 32 random characters"),
         ({"SECRET_KEY": "django-insecure-" + SAFE["SECRET_KEY"]}, "SECRET_KEY: must be set to at least 32 random"),
         ({"ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS: must be set"),
+        ({"ENCRYPTION_KEYS": "k1:short"}, "ENCRYPTION_KEYS: item 1 is not id:base64 of 32 bytes."),
         ({"DEBUG": "1"}, "DEBUG: must be off in production"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: must not hold `*`"),
         ({"PUBLIC_URL": ""}, "PUBLIC_URL: must be the address that people open"),
@@ -127,10 +128,8 @@ def test_production_refuses_unapplied_migrations(tmp_path: Path) -> None:
 
 
 def test_routes_import_no_heavy_library() -> None:
-    script = (
-        "import django, sys; django.setup(); import magnet.urls\n"
-        "print(sorted({'langchain', 'langchain_core', 'onnxruntime', 'openai', 'torch', 'pypdfium2'} & set(sys.modules)))"
-    )
+    heavy = {"langchain", "langchain_core", "onnxruntime", "openai", "torch", "pypdfium2"}
+    script = f"import django, sys; django.setup(); import magnet.urls; print(sorted({heavy!r} & set(sys.modules)))"
 
     answer = subprocess.run(
         [sys.executable, "-c", script],

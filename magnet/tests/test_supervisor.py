@@ -44,7 +44,10 @@ def manage(platform: Platform, *arguments: str) -> subprocess.CompletedProcess[s
 
 def test_first_start_shows_a_password_that_opens_the_door(platform: Platform) -> None:
     password = platform.password()
-    script = f"from django.contrib.auth import authenticate as a; print(a(username='admin@localhost', password={password!r}))"
+    script = (
+        "from django.contrib.auth import authenticate\n"
+        f"print(authenticate(username='admin@localhost', password={password!r}))"
+    )
 
     answer = manage(platform, "shell", "--no-imports", "-c", script)
 
