@@ -7,14 +7,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from core.api.problems import unknown_route
 from core.health import live, ready
+from panel.views import front_door
 
 API = [app for app in settings.OUR_APPS if (settings.BASE_DIR / app / "api" / "urls.py").exists()]
-
-PANEL: list[URLPattern | URLResolver] = []
-if "rag" in settings.OUR_APPS:
-    from panel.views import front_door
-
-    PANEL = [path("", front_door, name="front-door"), path("panel/", include("panel.urls"))]
 
 handler400 = "magnet.pages.bad_request"
 handler403 = "magnet.pages.permission_denied"
@@ -25,7 +20,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", live, name="health-live"),
     path("health/ready", ready, name="health-ready"),
     path("admin/", admin.site.urls),
-    *PANEL,
+    path("", front_door, name="front-door"),
+    path("panel/", include("panel.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     *(path("api/v1/", include(f"{app}.api.urls")) for app in API),

@@ -67,8 +67,6 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # The application
 OUR_APPS = ["core", "accounts", "observability", "plugins", "llm", "prompts", "knowledge", "rag", "panel"]
-if not (BASE_DIR / "knowledge" / "models.py").exists():
-    OUR_APPS.remove("rag")
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",

@@ -184,7 +184,7 @@ def test_unknown_host_is_one_line_that_names_the_setting(tmp_path: Path) -> None
 def test_signal_during_the_first_start_leaves_nothing(tmp_path: Path) -> None:
     platform = Platform(tmp_path)
     platform.start()
-    wait_for(lambda: (platform.data_dir / "logs" / "prepare.log").exists(), 20)
+    wait_for((platform.data_dir / "logs" / "prepare.log").exists, 20)
     time.sleep(0.3)
 
     seconds = platform.terminate()
