@@ -1,35 +1,32 @@
-"""PDF through pdfium: pages, lines joined to paragraphs, headings by size of type."""
+"""PDF through pdfium: the lines of every page with their place and type, in pdfium's reading order."""
 
+import ctypes
+import math
 import re
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from knowledge.ingestion.media_types import PDF, SUPPORTED
-from plugins.contracts import Block, BlockKind, ParsedDocument, ParseError
+from knowledge.ingestion.parsers.pdf_layout import Line, blocks_of
+from plugins.contracts import ParsedDocument, ParseError
 
-HYPHENATED = re.compile(r"(\w{2,})[-\u00ad\u2010\ufffe]\Z")
-LIST_ITEM = re.compile(r"\s*(?:[-–•▪◦‣·*]|\d{1,2}[.)])\s+\S")
-HEADING_RATIO = 1.15
-MAX_HEADING = 120
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A line of a page. size: of its type, in points; gap: white space above it, in line heights."""
-
-    text: str
-    size: float
-    gap: float
+LINE_END = re.compile("\r\n|[\r\n\x02\ufffe]")
+HYPHENS = "\x02\ufffe"  # how pdfium writes a hyphen at the end of a line, in place of the line break
+BOLD_NAME = re.compile(rb"bold|black|heavy|semibold|cmbx|-bd", re.I)
+TOOL_TITLE = re.compile(
+    r"untitled.*|microsoft (?:word|powerpoint|excel) - .*|.*\.(?:docx?|dvi|indd|pptx?|xlsx?|tex|pdf)", re.I
+)
+PASSWORD_ERRORS = (4, 5)  # FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
+FONT_NAME_BYTES = 96
 
 
 class PdfParser:
+    """Paragraphs by the gaps between lines, headings by size and weight of type."""
+
     name = "pdf"
     version = 1
-    media_types = (PDF,)
-    extensions = SUPPORTED[PDF]
+    media_types = ("application/pdf",)
+    extensions = (".pdf",)
 
     def parse(self, path: Path) -> ParsedDocument:
         import pypdfium2
@@ -39,119 +36,108 @@ class PdfParser:
         except pypdfium2.PdfiumError as error:
             raise _cannot_open(error) from None
         try:
-            pages = [_lines(document, number) for number in range(len(document))]
-            metadata = {key.lower(): value for key, value in document.get_metadata_dict().items() if value}
+            pages = [page for number in range(len(document)) if (page := _page(document, number)) is not None]
+            if not any(pages):
+                raise _without_text(document, len(pages))
+            count, metadata = len(document), _metadata(document.get_metadata_dict())
         finally:
             document.close()
-        if not any(pages):
-            raise ParseError("no_text", _no_text(len(pages)))
-        body = _body_size(pages)
-        blocks = tuple(block for number, lines in enumerate(pages, 1) for block in _blocks(lines, number, body))
-        return ParsedDocument(blocks, metadata.get("title", ""), {**metadata, "pages": len(pages)})
+        return ParsedDocument(tuple(blocks_of(pages)), metadata.pop("title", ""), {**metadata, "pages": count})
 
 
-def _cannot_open(error: Exception) -> ParseError:
-    if "password" in str(error).lower():
+def _cannot_open(error: Any) -> ParseError:
+    if getattr(error, "err_code", None) in PASSWORD_ERRORS:
         return ParseError("encrypted", "The PDF is protected with a password. Save it without one and upload it again.")
     return ParseError("damaged", "The PDF is damaged and cannot be opened.")
 
 
-def _no_text(pages: int) -> str:
-    if pages == 0:
-        return "The PDF has no pages that can be read."
-    return "The pages hold no text. If they are scans, they need text recognition (OCR), which Magnet does not do."
+def _without_text(document: Any, readable: int) -> ParseError:
+    """Why no page gave any text."""
+    from pypdfium2 import PdfiumError, raw
+
+    if readable == 0:
+        return ParseError("damaged", "The PDF is damaged: none of its pages can be opened.")
+    for number in range(len(document)):
+        try:
+            page = document[number]
+        except PdfiumError:
+            continue
+        if any(page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_PATH), max_depth=3)):
+            break
+    else:
+        return ParseError("no_text", "The pages of the PDF are blank.")
+    return ParseError("no_text", "The pages of the PDF are pictures. Reading them needs OCR, which Magnet does not do.")
 
 
-def _lines(document: Any, number: int) -> list[_Line]:
-    """The lines of a page in pdfium's reading order; a page that cannot be loaded has none."""
-    import pypdfium2
+def _metadata(found: Mapping[str, str]) -> dict[str, str]:
+    """What the file says about itself, without titles that a program made up."""
+    metadata = {key.lower(): value.strip() for key, value in found.items() if value.strip()}
+    if TOOL_TITLE.fullmatch(metadata.get("title", "")):
+        del metadata["title"]
+    return metadata
+
+
+def _page(document: Any, number: int) -> list[Line] | None:
+    """The lines of a page; None for a page that cannot be opened."""
+    from pypdfium2 import PdfiumError
 
     try:
         page = document[number]
-    except pypdfium2.PdfiumError:
-        return []
-    text_page = page.get_textpage()
+        text_page = page.get_textpage()
+    except PdfiumError:
+        return None
     try:
-        text = text_page.get_text_range()
-        return _measured(text_page, text.replace("\r\n", "\n").replace("\r", "\n"), text)
+        return list(_Reader(text_page, number + 1).lines())
     finally:
         text_page.close()
         page.close()
 
 
-def _measured(text_page: Any, text: str, raw: str) -> list[_Line]:
-    """Each line with its size and the gap above it, from the boxes of its first visible character."""
-    lines: list[_Line] = []
-    position, above = 0, None
-    newline = 2 if "\r\n" in raw else 1
-    for line in text.split("\n"):
-        stripped = line.strip()
-        if stripped:
-            box = _box(text_page, position + len(line) - len(line.lstrip()))
-            height = max(box[1] - box[0], 1.0)
-            gap = 0.0 if above is None else (above - box[1]) / height
-            lines.append(_Line(stripped, _size(text_page, position + len(line) - len(line.lstrip())), gap))
-            above = box[0]
-        position += len(line) + newline
-    return lines
+class _Reader:
+    """Asks pdfium for the place and type of each line, through few calls and no objects: this is the inner loop."""
 
+    def __init__(self, text_page: Any, page: int) -> None:
+        from pypdfium2 import raw
 
-def _box(text_page: Any, index: int) -> tuple[float, float]:
-    """Bottom and top of a character, loose: the line's, not the glyph's."""
-    import pypdfium2
+        self.raw = raw
+        self.text_page = text_page
+        self.page = page
+        self.x, self.y = ctypes.c_double(), ctypes.c_double()
+        self.box, self.matrix = raw.FS_RECTF(), raw.FS_MATRIX()
+        self.font_name, self.flags = ctypes.create_string_buffer(FONT_NAME_BYTES), ctypes.c_int()
 
-    try:
-        _, bottom, _, top = text_page.get_charbox(index, loose=True)
-    except pypdfium2.PdfiumError:
-        return (0.0, 0.0)
-    return (bottom, top)
+    def lines(self) -> Iterator[Line]:
+        text = self.text_page.get_text_range()
+        start = 0
+        for end in [*LINE_END.finditer(text), None]:
+            stop = end.start() if end else len(text)
+            line = text[start:stop]
+            stripped = line.strip()
+            if stripped:
+                first = start + len(line) - len(line.lstrip())
+                hyphenated = end is not None and end[0] in HYPHENS
+                yield self._line(stripped, first, first + len(stripped) - 1, hyphenated)
+            start = end.end() if end else stop
 
+    def _line(self, text: str, first: int, last: int, hyphenated: bool) -> Line:
+        raw, handle = self.raw, self.text_page.raw
+        first = max(0, raw.FPDFText_GetCharIndexFromTextIndex(handle, first))
+        last = max(first, raw.FPDFText_GetCharIndexFromTextIndex(handle, last))
+        raw.FPDFText_GetCharOrigin(handle, first, self.x, self.y)
+        raw.FPDFText_GetLooseCharBox(handle, last, self.box)
+        raw.FPDFText_GetMatrix(handle, first, self.matrix)
+        size = raw.FPDFText_GetFontSize(handle, first) * math.hypot(self.matrix.c, self.matrix.d)
+        return Line(
+            text=text,
+            page=self.page,
+            left=self.x.value,
+            right=self.box.right,
+            baseline=self.y.value,
+            size=round(size, 1),
+            bold=self._bold(first) and self._bold(last),
+            hyphenated=hyphenated,
+        )
 
-def _size(text_page: Any, index: int) -> float:
-    from pypdfium2 import raw
-
-    return round(float(raw.FPDFText_GetFontSize(text_page.raw, index)), 1)
-
-
-def _body_size(pages: list[list[_Line]]) -> float:
-    """The size of type that most characters have."""
-    sizes: Counter[float] = Counter()
-    for lines in pages:
-        for line in lines:
-            sizes[line.size] += len(line.text)
-    return sizes.most_common(1)[0][0] if sizes else 0.0
-
-
-def _blocks(lines: list[_Line], page: int, body: float) -> Iterator[Block]:
-    paragraph: list[str] = []
-    before: _Line | None = None
-    for line in lines:
-        heading = _is_heading(line, body)
-        starts = before is None or line.gap > 0.6 or line.gap < -2 or bool(LIST_ITEM.match(line.text))
-        if heading or starts or (before is not None and abs(line.size - before.size) > 0.6):
-            yield from _paragraph(paragraph, page)
-            paragraph = []
-        if heading:
-            yield Block(BlockKind.HEADING, line.text, level=1 if line.size > 1.5 * body else 2, page=page)
-        else:
-            paragraph.append(line.text)
-        before = line
-    yield from _paragraph(paragraph, page)
-
-
-def _is_heading(line: _Line, body: float) -> bool:
-    large = body > 0 and line.size >= HEADING_RATIO * body
-    return large and len(line.text) <= MAX_HEADING and any(char.isalpha() for char in line.text)
-
-
-def _paragraph(lines: list[str], page: int) -> Iterator[Block]:
-    if not lines:
-        return
-    text = lines[0]
-    for line in lines[1:]:
-        broken = HYPHENATED.search(text)
-        if broken and line[:1].islower():
-            text = text[:-1] + line
-        else:
-            text = f"{text} {line}" if not text.endswith("-") else f"{text}{line}"
-    yield Block(BlockKind.LIST if LIST_ITEM.match(text) else BlockKind.PARAGRAPH, text, page=page)
+    def _bold(self, index: int) -> bool:
+        self.raw.FPDFText_GetFontInfo(self.text_page.raw, index, self.font_name, FONT_NAME_BYTES, self.flags)
+        return BOLD_NAME.search(self.font_name.value) is not None
