@@ -40,7 +40,10 @@ def _ingest(leased: LeasedJob) -> None:
     if document.media_type.startswith("application/x-"):
         raise _unreadable(document)
     chunking = Chunking.model_validate(document.source.chunking)
-    prepared = prepare(document, parse(document), index.model, chunking)
+    parsed = parse(document)
+    if parsed.title and not document.title_given:
+        document.title = parsed.title[:500]
+    prepared = prepare(document, parsed, index.model, chunking)
     fault("ingest.parsed")
     leased.progress(0, len(prepared.passages))
     present = vectors_in_index(document, index) if index.dimensions else {}
@@ -113,7 +116,16 @@ def _mark_ready(document: Document, key: str, count: int) -> None:
     document.chunk_count, document.indexed_as, document.ready_at = count, key, timezone.now()
     document.reason = document.reason_code = ""
     document.save(
-        update_fields=["status", "chunk_count", "indexed_as", "ready_at", "reason", "reason_code", "updated_at"]
+        update_fields=[
+            "status",
+            "title",
+            "chunk_count",
+            "indexed_as",
+            "ready_at",
+            "reason",
+            "reason_code",
+            "updated_at",
+        ]
     )
     StagedVector.objects.filter(document=document).delete()
 

@@ -92,6 +92,7 @@ class Document(StatefulModel, WorkspaceScopedModel, TimestampedModel):
     source = models.ForeignKey(KnowledgeSource, on_delete=models.CASCADE, related_name="documents")
     external_id = models.CharField(_("external id"), max_length=500, help_text=_("Unique in the source."))
     title = models.CharField(_("title"), max_length=500)
+    title_given = models.BooleanField(default=False, editable=False)
     url = models.URLField(_("URL"), max_length=2000, blank=True)
     filename = models.CharField(_("file name"), max_length=255, blank=True)
     media_type = models.CharField(_("type"), max_length=100)
@@ -121,16 +122,6 @@ class Document(StatefulModel, WorkspaceScopedModel, TimestampedModel):
     def __str__(self) -> str:
         return self.title
 
-    @property
-    def work_key(self) -> str:
-        """What its passages are made from: content and pipeline. Equal keys need no new work."""
-        return f"{self.checksum}:{self.active_fingerprint}"
-
-    @property
-    def active_fingerprint(self) -> str:
-        index = self.source.active_index
-        return index.fingerprint if index is not None else ""
-
 
 class DocumentText(models.Model):
     """The text of a document, into which all offsets point; apart, so that lists do not load it."""
@@ -158,7 +149,11 @@ class Chunk(WorkspaceScopedModel):
 
     class Meta(WorkspaceScopedModel.Meta):
         ordering = ["document", "ordinal"]
-        constraints = [models.UniqueConstraint(fields=["document", "index", "ordinal"], name="knowledge_chunk_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["document", "index", "ordinal"], name="knowledge_chunk_once"),
+            # What the rows of both search tables refer to.
+            models.UniqueConstraint(fields=["index", "id"], name="knowledge_chunk_in_index"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.document_id} {self.ordinal}"

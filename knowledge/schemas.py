@@ -37,3 +37,8 @@ class FilterFields(RootModel[list[FilterField]]):
         if len({field.name for field in fields}) != len(fields):
             raise ValueError("Two fields have the same name.")
         return fields
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL takes the text: no NUL, no half of a surrogate pair."""
+    return "\x00" not in text and text.encode("utf-8", "ignore").decode() == text

@@ -183,6 +183,7 @@ def _fill(document: Document, upload: Upload, stored: storage.StoredFile, media_
     filename = PurePosixPath(upload.filename.replace("\\", "/")).name.replace("\x00", "")[:255]
     document.filename = filename
     document.title = (upload.title or PurePosixPath(filename).stem or document.external_id)[:500]
+    document.title_given = bool(upload.title)
     document.url = upload.url
     document.media_type, document.size = media_type, stored.size
     document.checksum, document.storage_key = stored.checksum, stored.key
@@ -228,7 +229,9 @@ def document_retry(document: Document, *, principal: Principal) -> tuple[Documen
     jobs = Job.objects.for_workspace(locked.workspace_id).filter(subject_id=locked.pk, kind=INGEST_JOB)
     job = jobs.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED]).order_by("-id").first()
     if job is not None:
-        return locked, job_retry(job, principal=principal)
+        job = job_retry(job, principal=principal)
+        locked.refresh_from_db()
+        return locked, job
     _wait_again(locked)
     locked.save()
     return locked, _enqueue(locked, principal.user)

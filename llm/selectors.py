@@ -29,3 +29,9 @@ def model_by_slug(workspace_id: uuid.UUID, slug: str) -> Model:
 
 def _with_provider(workspace_id: uuid.UUID) -> QuerySet[Model]:
     return Model.objects.for_workspace(workspace_id).select_related("provider")
+
+
+def model_by_id(model_id: uuid.UUID) -> Model:
+    """A model that a row refers to, with its provider, as `llm.client` takes it."""
+    model: Model = Model._unscoped.select_related("provider").get(pk=model_id)
+    return model

@@ -9,6 +9,7 @@ from core.access import Permission, Principal
 from core.exceptions import Conflict
 from core.variant_services import variant_resolve
 from knowledge.selectors import search_indexes
+from llm.selectors import model_by_id
 from prompts.models import PromptVariant
 from rag.answering.engine import AnswerPlan
 from rag.choices import SearchMode
@@ -68,7 +69,7 @@ def answer_plan(variant: RagVariant) -> AnswerPlan:
     prompt: PromptVariant = variant_resolve(variant.prompt, variant.prompt_variant)
     return AnswerPlan(
         retrieval=retrieval_plan(tool, retrieval_variant),
-        model=variant.model,
+        model=model_by_id(variant.model_id),
         messages=prompt.messages,
         temperature=prompt.temperature,
         top_p=prompt.top_p,

@@ -37,9 +37,8 @@ class Passage:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a document became: its text, its passages and what its parser knew."""
+    """What a document became: its text and its passages."""
 
-    parsed: ParsedDocument
     text: str
     passages: tuple[Passage, ...]
 
@@ -67,8 +66,7 @@ def prepare(document: Document, parsed: ParsedDocument, model: Model, chunking: 
     cut: ChunkedDocument = StructureChunker().chunk(parsed, chunking.profile(), client.count_tokens(model))
     if not cut.chunks:
         raise PermanentFailure("no_text", "The file holds no text.")
-    title = document.title or parsed.title
-    return Prepared(parsed, cut.text, tuple(_passage(title, draft) for draft in cut.chunks))
+    return Prepared(cut.text, tuple(_passage(document.title, draft) for draft in cut.chunks))
 
 
 def _passage(title: str, draft: ChunkDraft) -> Passage:

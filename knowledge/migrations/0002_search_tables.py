@@ -5,20 +5,21 @@ from django.db import migrations
 CREATE = """
 CREATE TABLE knowledge_chunkvector (
     index_id uuid NOT NULL,
-    chunk_id uuid NOT NULL REFERENCES knowledge_chunk (id) ON DELETE CASCADE,
+    chunk_id uuid NOT NULL,
     embedding halfvec NOT NULL,
-    PRIMARY KEY (index_id, chunk_id)
+    PRIMARY KEY (index_id, chunk_id),
+    -- With the partition key in it, a deleted passage is looked for in one partition and not in all.
+    FOREIGN KEY (index_id, chunk_id) REFERENCES knowledge_chunk (index_id, id) ON DELETE CASCADE
 ) PARTITION BY LIST (index_id);
-CREATE INDEX knowledge_chunkvector_chunk ON knowledge_chunkvector (chunk_id);
 
 CREATE TABLE knowledge_lexical (
     index_id uuid NOT NULL,
-    chunk_id uuid NOT NULL REFERENCES knowledge_chunk (id) ON DELETE CASCADE,
+    chunk_id uuid NOT NULL,
     terms integer[] NOT NULL,
     weights sparsevec NOT NULL,
-    PRIMARY KEY (index_id, chunk_id)
+    PRIMARY KEY (index_id, chunk_id),
+    FOREIGN KEY (index_id, chunk_id) REFERENCES knowledge_chunk (index_id, id) ON DELETE CASCADE
 ) PARTITION BY LIST (index_id);
-CREATE INDEX knowledge_lexical_chunk ON knowledge_lexical (chunk_id);
 """
 DROP = "DROP TABLE IF EXISTS knowledge_chunkvector; DROP TABLE IF EXISTS knowledge_lexical;"
 
