@@ -22,7 +22,8 @@ class RequestIdMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Answer]) -> None:
         self.get_response = get_response
-        if iscoroutinefunction(get_response):
+        self._awaits = iscoroutinefunction(get_response)
+        if self._awaits:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Answer:
@@ -30,7 +31,7 @@ class RequestIdMiddleware:
         if not ACCEPTED_ID.fullmatch(identifier):
             identifier = uuid.uuid4().hex
         token = request_id.set(identifier)
-        if iscoroutinefunction(self):
+        if self._awaits:
             return self._async(request, identifier)
         try:
             response = self.get_response(request)

@@ -154,6 +154,6 @@ def running(pid: int, program: str) -> bool:
     """Whether this process lives and is this program; pid files outlive their process, and numbers come again."""
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(program)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(program))
     except psutil.NoSuchProcess:
         return False
