@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 EMPTY = "—"
+NBSP = "\u00a0"  # keeps a number and its unit on one line
 BYTES = ("bytes", "KB", "MB", "GB")
 
 
@@ -18,9 +19,11 @@ def duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return EMPTY
     if milliseconds < 1000:
-        return f"{milliseconds:.0f} ms"
+        return f"{milliseconds:.0f}{NBSP}ms"
     seconds = milliseconds / 1000
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    if seconds < 60:
+        return f"{seconds:.1f}{NBSP}s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s".replace(" ", NBSP)
 
 
 def size(count: int | None) -> str:
@@ -30,7 +33,7 @@ def size(count: int | None) -> str:
     value, unit = float(count), 0
     while value >= 1000 and unit < len(BYTES) - 1:
         value, unit = value / 1000, unit + 1
-    return f"{value:.0f} {BYTES[unit]}" if unit == 0 else f"{value:.1f} {BYTES[unit]}"
+    return f"{value:.0f}{NBSP}{BYTES[unit]}" if unit == 0 else f"{value:.1f}{NBSP}{BYTES[unit]}"
 
 
 def number(count: int | None) -> str:
@@ -43,7 +46,7 @@ def moment(when: datetime | None) -> str:
     if when is None:
         return EMPTY
     local = timezone.localtime(when)
-    return f"{date_format(local, 'j M Y, H:i')} {local.tzname()}"
+    return f"{date_format(local, 'j M Y, H:i')} {local.tzname()}".replace(" ", NBSP)
 
 
 def progress(done: int, total: int, unit: str = "") -> SafeString:

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from core.api.problems import unknown_route
 from core.health import live, ready
@@ -23,7 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", front_door, name="front-door"),
     path("panel/", include("panel.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     *(path("api/v1/", include(f"{app}.api.urls")) for app in API),
     re_path(r"^api/(?P<path>.*)$", unknown_route),
 ]
