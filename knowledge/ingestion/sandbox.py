@@ -15,9 +15,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from knowledge.ingestion.parser_child import Limits
 from plugins.contracts import Block, BlockKind, ParsedDocument, ParseError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,16 +28,33 @@ MODULE = "knowledge.ingestion.parser_child"
 WALL_SECONDS = 120.0
 START_SECONDS = 30.0
 FILES_PER_CHILD = 200
+MAX_FILE_BYTES = 100 << 20
+MAX_ANSWER_BYTES = 512 << 20
+NEAR_LIMIT = 0.6  # of the memory allowed: a library that died above it died of that
 HEADER = struct.Struct(">I")
-CHILD_EXITS = {-signal.SIGKILL: "killed", -signal.SIGSEGV: "segmentation fault", -signal.SIGXCPU: "CPU limit"}
+SIGNALS = {signal.SIGSEGV: "segmentation fault", signal.SIGABRT: "it aborted", signal.SIGBUS: "bus error"}
 
 
 class ParserProcess:
-    """A parser child and its replacement. One file at a time; safe to call from several threads."""
+    """A parser child and its replacement. One file at a time; safe to call from several threads.
 
-    def __init__(self, *, wall_seconds: float = WALL_SECONDS, extra_environment: dict[str, str] | None = None) -> None:
+    wall_seconds: for one file, then the child is killed. limits: see there. plugins: modules that register parsers.
+    """
+
+    def __init__(
+        self,
+        *,
+        wall_seconds: float = WALL_SECONDS,
+        limits: Limits | None = None,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        files_per_child: int = FILES_PER_CHILD,
+        plugins: Sequence[str] = (),
+    ) -> None:
         self._wall_seconds = wall_seconds
-        self._extra = extra_environment or {}
+        self._limits = limits or Limits()
+        self._max_file_bytes = max_file_bytes
+        self._files_per_child = files_per_child
+        self._plugins = tuple(plugins)
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._parsed = 0
@@ -42,20 +62,20 @@ class ParserProcess:
 
     def parse(self, path: Path, media_type: str) -> ParsedDocument:
         """Parse a file. Raises ParseError with the parser's reason, or with what became of the child."""
+        self._refuse_large(path)
         with self._lock:
-            child = self._ready_child()
             try:
-                self._send(child, {"path": str(path), "media_type": media_type})
+                child = self._ready_child()
+                self._send(child, {"path": str(path.absolute()), "media_type": media_type})
                 answer = self._receive(child, self._wall_seconds)
             except TimeoutError:
-                self._end()
-                reason = f"Reading the file took longer than {self._wall_seconds:.0f} s."
-                raise ParseError("timeout", reason) from None
+                self._end(kill=True)
+                raise self._too_slow() from None
             except (EOFError, OSError):
                 raise self._obituary() from None
             self._parsed += 1
-            if answer.get("recycle") or self._parsed >= FILES_PER_CHILD:
-                self._end()
+            if answer.get("recycle") or self._parsed >= self._files_per_child:
+                self._end(kill=True)
         if "error" in answer:
             raise ParseError(answer["error"]["code"], answer["error"]["reason"])
         return _document(answer)
@@ -66,23 +86,43 @@ class ParserProcess:
             self._ready_child()
             return self._isolation
 
+    @property
+    def pid(self) -> int | None:
+        """Of the child, while there is one."""
+        child = self._child
+        return child.pid if child is not None else None
+
     def close(self) -> None:
-        """End the child."""
+        """End the child. The next file would start another."""
         with self._lock:
-            self._end()
+            self._end(kill=True)
+
+    def _refuse_large(self, path: Path) -> None:
+        size = path.stat().st_size
+        if size > self._max_file_bytes:
+            most = self._max_file_bytes >> 20
+            raise ParseError("too_large", f"The file has {size >> 20} MB; at most {most} MB are read.")
 
     def _ready_child(self) -> "subprocess.Popen[bytes]":
         if self._child is not None and self._child.poll() is None:
             return self._child
+        self._end(kill=True)
+        config = {
+            "limits": asdict(self._limits),
+            "plugins": self._plugins,
+            # The kernel sends the signal when the thread that started the child ends, so only one that stays may ask.
+            "die_with_parent": threading.current_thread() is threading.main_thread(),
+        }
         environment = {
-            "PATH": os.environ.get("PATH", ""),
-            "PYTHONPATH": str(ROOT),
+            "PATH": os.defpath,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "OPENBLAS_NUM_THREADS": "1",
             "LC_ALL": "C.UTF-8",
-            **self._extra,
+            "TZ": "UTC",
         }
         self._child = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, "-m", MODULE, json.dumps(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -95,25 +135,36 @@ class ParserProcess:
         self._isolation = str(hello["isolation"])
         return self._child
 
+    def _too_slow(self) -> ParseError:
+        return ParseError(
+            "timeout", f"Reading the file took longer than the {self._wall_seconds:.0f} s that are allowed."
+        )
+
     def _obituary(self) -> ParseError:
-        code = self._end()
-        how = CHILD_EXITS.get(code, f"exit code {code}")
+        """Why the child is gone, in words."""
+        code, peak_bytes = self._end(kill=False)
+        if code == -signal.SIGXCPU:
+            seconds = self._limits.cpu_seconds
+            return ParseError("timeout", f"Reading the file took more than the {seconds} s of CPU that are allowed.")
+        if code == -signal.SIGKILL or peak_bytes > NEAR_LIMIT * self._limits.memory_bytes:
+            allowed = self._limits.memory_bytes >> 20
+            reason = f"Reading the file takes more memory than there is; {allowed} MB are allowed."
+            return ParseError("out_of_memory", reason)
+        how = SIGNALS.get(signal.Signals(-code), signal.Signals(-code).name) if code < 0 else f"exit code {code}"
         return ParseError("parser_crashed", f"The program that reads this kind of file crashed on it ({how}).")
 
-    def _end(self) -> int:
+    def _end(self, *, kill: bool) -> tuple[int, int]:
+        """Reap the child; returns its exit code and the most memory that it held, in bytes."""
         child, self._child = self._child, None
         if child is None:
-            return 0
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=0.2)
-        if child.poll() is None:
-            child.kill()
-        code = child.wait()
+            return 0, 0
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        return code
+        if kill and child.returncode is None:
+            child.kill()
+        return _reap(child)
 
     @staticmethod
     def _send(child: "subprocess.Popen[bytes]", message: dict[str, Any]) -> None:
@@ -126,6 +177,8 @@ class ParserProcess:
     def _receive(cls, child: "subprocess.Popen[bytes]", seconds: float) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         (length,) = HEADER.unpack(cls._read(child, HEADER.size, deadline))
+        if length > MAX_ANSWER_BYTES:
+            raise EOFError
         message: dict[str, Any] = json.loads(cls._read(child, length, deadline))
         return message
 
@@ -147,6 +200,25 @@ class ParserProcess:
         return b"".join(parts)
 
 
+def _reap(child: "subprocess.Popen[bytes]") -> tuple[int, int]:
+    """Wait for the end; `Popen.wait` does not tell the memory."""
+    if child.returncode is not None:
+        return child.returncode, 0
+    deadline = time.monotonic() + 2
+    while True:
+        try:
+            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        except ChildProcessError:  # reaped by somebody else
+            child.returncode = -signal.SIGABRT
+            return child.returncode, 0
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return child.returncode, usage.ru_maxrss * 1024
+        if time.monotonic() > deadline:
+            child.kill()
+        time.sleep(0.005)
+
+
 def _document(answer: dict[str, Any]) -> ParsedDocument:
     blocks = tuple(Block(BlockKind(kind), text, level, page) for kind, text, level, page in answer["blocks"])
     return ParsedDocument(blocks, answer["title"], answer["metadata"])
@@ -162,6 +234,6 @@ def default_process() -> ParserProcess:
     with _processes_lock:
         if pid not in _processes:
             _processes.clear()
-            _processes[pid] = ParserProcess()
+            _processes[pid] = ParserProcess(plugins=os.environ.get("MAGNET_PLUGINS", "").replace(",", " ").split())
             atexit.register(_processes[pid].close)
         return _processes[pid]
