@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shown:
-    """A line on a page: its text, the place of its first character in points, and its type."""
+    """A line on a page: its text, the place of its first character in points, and its type.
+
+    upwards: it runs from the bottom to the top, as on a page that was scanned or printed sideways.
+    """
 
     text: str
     x: float = 72
     y: float = 700
     size: float = 10
     bold: bool = False
+    upwards: bool = False
 
 
 def pdf(*pages: list[Shown], title: str = "", picture: bool = False, encrypt: bytes = b"") -> bytes:
@@ -44,7 +48,7 @@ def _stream(data: bytes, entries: bytes = b"") -> bytes:
 
 def _shown(line: Shown) -> bytes:
     text = line.text.encode("cp1252").replace(b"\\", b"\\\\").replace(b"(", b"\\(").replace(b")", b"\\)")
-    place = f"{line.x} {line.y} Td".encode()
+    place = f"{'0 1 -1 0' if line.upwards else '1 0 0 1'} {line.x} {line.y} Tm".encode()
     return b"BT /%s %d Tf %s (%s) Tj ET\n" % (b"B" if line.bold else b"F", line.size, place, text)
 
 

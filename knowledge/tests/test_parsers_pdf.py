@@ -61,6 +61,19 @@ def test_bold_line_at_the_usual_size_is_a_heading_of_the_lowest_level(tmp_path):
     assert [(block.text, block.level) for block in headings] == [("Chapter", 1), ("Sick leave", 2)]
 
 
+def test_lines_that_run_sideways_are_read_alike(tmp_path):
+    lines = [
+        Shown("Leave", x=40, y=72, size=14, upwards=True),
+        Shown(f"{PROSE}.", x=80, y=72, upwards=True),
+        Shown("The paragraph goes on.", x=92, y=72, upwards=True),
+    ]
+
+    assert parsed(tmp_path, pdf(lines)).blocks == (
+        Block(BlockKind.HEADING, "Leave", 1, 1),
+        Block(BlockKind.PARAGRAPH, f"{PROSE}. The paragraph goes on.", None, 1),
+    )
+
+
 def test_title_that_a_program_made_up_is_left_out(tmp_path):
     assert parsed(tmp_path, pdf([Shown("Text.")], title="Microsoft Word - draft.doc")).title == ""
 

@@ -127,16 +127,28 @@ class _Reader:
         raw.FPDFText_GetLooseCharBox(handle, last, self.box)
         raw.FPDFText_GetMatrix(handle, first, self.matrix)
         size = raw.FPDFText_GetFontSize(handle, first) * math.hypot(self.matrix.c, self.matrix.d)
+        left, right, baseline = self._place()
         return Line(
             text=text,
             page=self.page,
-            left=self.x.value,
-            right=self.box.right,
-            baseline=self.y.value,
+            left=left,
+            right=right,
+            baseline=baseline,
             size=round(size, 1),
             bold=self._bold(first) and self._bold(last),
             hyphenated=hyphenated,
         )
+
+    def _place(self) -> tuple[float, float, float]:
+        """Where the line begins and ends along its direction, and its height across it; lines may run sideways."""
+        x, y, box = self.x.value, self.y.value, self.box
+        length = math.hypot(self.matrix.a, self.matrix.b)
+        if length == 0 or (self.matrix.b == 0 and self.matrix.a > 0):
+            return x, box.right, y
+        cos, sin = self.matrix.a / length, self.matrix.b / length
+        corners = ((box.left, box.bottom), (box.left, box.top), (box.right, box.bottom), (box.right, box.top))
+        end = max(corner_x * cos + corner_y * sin for corner_x, corner_y in corners)
+        return x * cos + y * sin, end, y * cos - x * sin
 
     def _bold(self, index: int) -> bool:
         self.raw.FPDFText_GetFontInfo(self.text_page.raw, index, self.font_name, FONT_NAME_BYTES, self.flags)

@@ -11,6 +11,8 @@ from plugins.contracts import Block, BlockKind
 
 LIST_ITEM = re.compile(r"(?:[-–•▪◦‣·*●○■]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+\S")
 SENTENCE_END = re.compile(r"[.!?:;…。][\"'”’»)\]]*\Z")
+SENTENCE_TAIL = 6  # characters: a full stop and what may close after it
+LONGEST_WORD = 60
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 LAST_PART = re.compile(r"[^\W\d_]{2,}\Z")
 FIRST_PART = re.compile(r"[^\W\d_]+")
@@ -147,7 +149,7 @@ class _Layout:
         other_type = abs(line.size - before.size) > 0.08 * before.size or (line.bold != before.bold and not large)
         if other_type or LIST_ITEM.match(line.text):
             return True
-        ended = SENTENCE_END.search(before.text) is not None
+        ended = SENTENCE_END.search(before.text[-SENTENCE_TAIL:]) is not None
         down = before.baseline - line.baseline
         if down < -0.5 * line.size or down > 8 * line.size:  # another column or box
             return ended or not line.text[:1].islower()
@@ -166,7 +168,7 @@ class _Layout:
         if not before.hyphenated and not (text.endswith(("-", "\u2010", "\u00ad")) and line.text[:1].islower()):
             return f"{text}{space}{line.text}"
         stem = text if before.hyphenated else text[:-1]
-        head, tail = LAST_PART.search(stem), FIRST_PART.match(line.text)
+        head, tail = LAST_PART.search(stem[-LONGEST_WORD:]), FIRST_PART.match(line.text)
         if head is None or tail is None:
             return f"{stem}-{line.text}"
         whole, divided = (f"{head[0]}{mark}{tail[0]}".lower() for mark in ("", "-"))
@@ -247,9 +249,10 @@ def _steps(sizes: Iterable[float]) -> list[float]:
 
 def _looks_like_heading(paragraph: _Paragraph) -> bool:
     text = paragraph.text
+    if len(text) > MAX_HEADING or len(paragraph.lines) > MAX_HEADING_LINES:
+        return False
     letters = sum(char.isalpha() for char in text)
-    short = len(text) <= MAX_HEADING and len(paragraph.lines) <= MAX_HEADING_LINES
-    return short and letters >= 2 and not text.endswith((".", ",", ";", "-")) and not text[:1].islower()
+    return letters >= 2 and not text.endswith((".", ",", ";", "-")) and not text[:1].islower()
 
 
 def _without_digits(paragraph: _Paragraph) -> str:
