@@ -19,7 +19,7 @@ from core.api.preconditions import etag, expected_version
 from core.exceptions import NotFound
 from core.models import ConfigurationModel, VersionedModel, WorkspaceScopedModel
 
-READING = frozenset({"list", "retrieve", "get", "metadata", "options", "head"})
+READING = frozenset({"list", "retrieve", "diff", "get", "metadata", "options", "head"})
 
 
 def is_uuid(text: str) -> bool:

@@ -7,7 +7,20 @@ from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
 
 
-class ProviderFactory(factory.django.DjangoModelFactory[Provider]):
+class WorkspaceRowFactory(factory.django.DjangoModelFactory):
+    """Saves the row itself: the manager of scoped rows creates nothing without a workspace."""
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def _create(cls, model_class, *args, **kwargs):
+        row = model_class(*args, **kwargs)
+        row.save()
+        return row
+
+
+class ProviderFactory(WorkspaceRowFactory):
     class Meta:
         model = Provider
 
@@ -17,7 +30,7 @@ class ProviderFactory(factory.django.DjangoModelFactory[Provider]):
     type = ProviderType.OPENAI
 
 
-class ModelFactory(factory.django.DjangoModelFactory[Model]):
+class ModelFactory(WorkspaceRowFactory):
     class Meta:
         model = Model
 

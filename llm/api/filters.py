@@ -1,0 +1,30 @@
+"""Filters of the lists of providers and models."""
+
+from django_filters import rest_framework as filters
+
+from llm.choices import ModelKind, ProviderType
+from llm.models import Model, Provider
+
+
+class ProviderFilters(filters.FilterSet):
+    type = filters.ChoiceFilter(choices=ProviderType.choices)
+
+    class Meta:
+        model = Provider
+        fields = {"slug": ["exact", "in"], "is_active": ["exact"], "updated_at": ["gte", "lte"]}
+
+
+class ModelFilters(filters.FilterSet):
+    kind = filters.ChoiceFilter(choices=ModelKind.choices)
+    # An id, not a choice of rows: whether another workspace holds it must not show.
+    provider = filters.UUIDFilter(field_name="provider_id")
+
+    class Meta:
+        model = Model
+        fields = {
+            "slug": ["exact", "in"],
+            "identifier": ["exact"],
+            "is_active": ["exact"],
+            "is_default": ["exact"],
+            "updated_at": ["gte", "lte"],
+        }

@@ -1,0 +1,82 @@
+"""Providers and models."""
+
+from typing import Any, ClassVar
+
+from asgiref.sync import async_to_sync
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.access import Permission, Principal
+from core.api.views import ConfigurationViewSet
+from llm.api.filters import ModelFilters, ProviderFilters
+from llm.api.serializers import ModelSerializer, ProviderSerializer, TrialSerializer
+from llm.models import Model, Provider
+from llm.services import (
+    model_create,
+    model_delete,
+    model_update,
+    provider_create,
+    provider_delete,
+    provider_update,
+)
+from llm.trials import try_model
+from observability.tracing import recording, start_trace
+
+
+class ProviderViewSet(ConfigurationViewSet):
+    """Vendors' endpoints. Changing them takes an admin; their keys are never shown."""
+
+    model = Provider
+    permissions: ClassVar[dict[str, Permission]] = dict.fromkeys(
+        ("create", "partial_update", "destroy"), Permission.ADMINISTER
+    )
+    serializer_class = ProviderSerializer
+    filterset_class = ProviderFilters
+    ordering = ("name", "id")
+    ordering_fields = ("name", "created_at", "updated_at")
+    search_fields = ("name", "slug", "base_url")
+
+    def create_object(self, data: dict[str, Any]) -> Provider:
+        return provider_create(principal=self.principal, values=data)
+
+    def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> Provider:
+        return provider_update(instance, principal=self.principal, values=data, expected=expected)
+
+    def delete_object(self, instance: Any) -> None:
+        provider_delete(instance, principal=self.principal)
+
+
+class ModelViewSet(ConfigurationViewSet):
+    """Models that can be used here."""
+
+    model = Model
+    serializer_class = ModelSerializer
+    filterset_class = ModelFilters
+    ordering = ("name", "id")
+    ordering_fields = ("name", "created_at", "updated_at")
+    search_fields = ("name", "slug", "identifier")
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return super().queryset_for(principal).select_related("provider")
+
+    def create_object(self, data: dict[str, Any]) -> Model:
+        return model_create(principal=self.principal, values=data)
+
+    def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> Model:
+        return model_update(instance, principal=self.principal, values=data, expected=expected)
+
+    def delete_object(self, instance: Any) -> None:
+        model_delete(instance, principal=self.principal)
+
+    @extend_schema(request=None, responses=TrialSerializer)
+    def test(self, request: Request, id: str) -> Response:
+        """Call the model once. A model that does not answer is a 502 or 503 that says why."""
+        model = self.get_object()
+        recorder = start_trace(f"Test of {model.slug}", "model_test", self.principal)
+        try:
+            with recording(recorder):
+                trial = async_to_sync(try_model)(model)
+        finally:
+            recorder.save()
+        return Response(TrialSerializer(trial).data)

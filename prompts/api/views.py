@@ -1,0 +1,43 @@
+"""Prompt templates and their variants."""
+
+from typing import Any
+
+from core.access import Principal
+from core.api.variants import VariantViewSet
+from core.api.views import ConfigurationViewSet
+from prompts.api.serializers import PromptTemplateSerializer, PromptVariantSerializer
+from prompts.models import PromptTemplate, PromptVariant
+from prompts.services import prompt_create, prompt_delete, prompt_update
+
+
+class PromptTemplateViewSet(ConfigurationViewSet):
+    """Instructions with variables."""
+
+    model = PromptTemplate
+    serializer_class = PromptTemplateSerializer
+    ordering = ("name", "id")
+    ordering_fields = ("name", "created_at", "updated_at")
+    search_fields = ("name", "slug", "description")
+    filterset_fields = {"slug": ["exact", "in"], "category": ["exact"], "updated_at": ["gte", "lte"]}
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return super().queryset_for(principal).prefetch_related("variants")
+
+    def create_object(self, data: dict[str, Any]) -> PromptTemplate:
+        variant = data.pop("variant")
+        return prompt_create(principal=self.principal, values=data, variant=variant)
+
+    def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> PromptTemplate:
+        data.pop("variant", None)
+        return prompt_update(instance, principal=self.principal, values=data, expected=expected)
+
+    def delete_object(self, instance: Any) -> None:
+        prompt_delete(instance, principal=self.principal)
+
+
+class PromptVariantViewSet(VariantViewSet):
+    """Variants of a prompt template."""
+
+    model = PromptVariant
+    parent_model = PromptTemplate
+    serializer_class = PromptVariantSerializer
