@@ -9,9 +9,9 @@ from typing import Any
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 
 from core.crypto import key_ring
+from core.health import waiting_migrations
 from core.registry import Registry
 
 POSTGRES_AT_LEAST = 160000
@@ -53,8 +53,7 @@ def _database() -> Iterator[Finding]:
             version, number = cursor.fetchone()
             cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
             vector = cursor.fetchone()
-        executor = MigrationExecutor(connection)
-        waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        waiting = waiting_migrations()
     except DatabaseError:
         yield Finding("PostgreSQL", Level.ERROR, "does not answer", "Check DATABASE_URL, or the log in DATA_DIR/logs.")
         return

@@ -35,14 +35,25 @@ READY_CHECKS: Registry[ReadyCheck] = Registry("readiness check")
 _migrated = False
 
 
+def waiting_migrations() -> int:
+    """How many migrations the database of the settings still lacks. Raises DatabaseError."""
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def migrations_refusal() -> str:
+    """Why production does not start on this database, in one line; "" when it may."""
+    waiting = waiting_migrations()
+    return f"DATABASE_URL: {waiting} migrations are not applied; back up, run manage.py migrate." if waiting else ""
+
+
 def _database() -> None:
     global _migrated  # noqa: PLW0603 - once migrated, a process stays so; asking costs a scan of all migrations
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         if not _migrated:
-            executor = MigrationExecutor(connection)
-            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            if waiting_migrations():
                 raise PartFailure("migrations are not applied")
             _migrated = True
     except DatabaseError as error:

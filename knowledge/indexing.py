@@ -106,7 +106,7 @@ def _count(index_id: uuid.UUID, counted: Sequence[Counter[int]], sign: int, leng
     if row[2] == 0 and row[0] > 0:
         average = row[1] / row[0]
         EmbeddingIndex._unscoped.filter(pk=index_id).update(average_terms=average)
-        return average
+        return float(average)
     return float(row[2])
 
 

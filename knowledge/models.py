@@ -1,7 +1,7 @@
 """Content in: sources, documents, passages, and the indexes that searches read.
 
-Vectors and lexical rows stand in two tables that PostgreSQL partitions by embedding index; Django does not manage them
-(`knowledge/retrieval/tables.py`), because a partition key and an index per partition are beyond its models.
+Vectors and lexical rows stand in two tables that PostgreSQL partitions by embedding index, which is beyond Django's
+migrations: their SQL stands in `migrations/0002` and in `retrieval/tables.py`.
 """
 
 import uuid
@@ -10,6 +10,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from pgvector.django import HalfVectorField, SparseVectorField
 
 from core.fields import SchemaJSONField
 from core.models import ConfigurationModel, TimestampedModel, WorkspaceScopedModel
@@ -20,7 +21,7 @@ from llm.models import Model
 
 
 def default_chunking() -> dict[str, object]:
-    return Chunking().model_dump()
+    return Chunking.model_validate({}).model_dump()
 
 
 class KnowledgeSource(ConfigurationModel):
@@ -157,6 +158,34 @@ class Chunk(WorkspaceScopedModel):
 
     def __str__(self) -> str:
         return f"{self.document_id} {self.ordinal}"
+
+
+class ChunkVector(models.Model):
+    """The vector of a passage, in the partition of its index. Deleted with the passage by the database."""
+
+    pk = models.CompositePrimaryKey("index_id", "chunk_id")
+    index_id = models.UUIDField()
+    chunk_id = models.UUIDField()
+    embedding = HalfVectorField()
+
+    def __str__(self) -> str:
+        return str(self.chunk_id)
+
+
+class LexicalRow(models.Model):
+    """The terms of a passage and their BM25 weights, in the partition of its index."""
+
+    pk = models.CompositePrimaryKey("index_id", "chunk_id")
+    index_id = models.UUIDField()
+    chunk_id = models.UUIDField()
+    terms = ArrayField(models.IntegerField())
+    weights = SparseVectorField()
+
+    class Meta:
+        db_table = "knowledge_lexical"
+
+    def __str__(self) -> str:
+        return str(self.chunk_id)
 
 
 class TermStatistic(models.Model):

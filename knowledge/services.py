@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -96,6 +97,7 @@ def _check_model(model: Model) -> None:
 def index_point(source: KnowledgeSource) -> EmbeddingIndex:
     """Make the index of the source's present settings, and let searches use it."""
     model, chunking = source.embedding_model, Chunking.model_validate(source.chunking)
+    index: EmbeddingIndex
     index, _ = EmbeddingIndex._unscoped.get_or_create(
         source=source,
         fingerprint=fingerprint(model, chunking),
@@ -117,7 +119,7 @@ def source_delete(source: KnowledgeSource, *, principal: Principal) -> None:
     source.delete()
     for index_id in indexes:
         drop_partitions(index_id)
-    transaction.on_commit(lambda: [storage.remove(key) for key in keys])
+    transaction.on_commit(partial(storage.remove_all, keys))
 
 
 def document_upload(*, principal: Principal, source: KnowledgeSource, upload: Upload) -> tuple[Document, Job | None]:

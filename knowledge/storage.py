@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -68,3 +68,9 @@ def blocks_of(file: BinaryIO) -> Iterator[bytes]:
 def remove(key: str) -> None:
     """Delete a file; one that is gone already is fine."""
     path_of(key).unlink(missing_ok=True)
+
+
+def remove_all(keys: Iterable[str]) -> None:
+    """Delete several files."""
+    for key in keys:
+        remove(key)

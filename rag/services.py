@@ -24,7 +24,7 @@ def retrieval_tool_create(
 ) -> RetrievalTool:
     """A new retrieval tool with its first draft."""
     principal.require(Permission.MANAGE)
-    tool = _save_new(RetrievalTool(workspace_id=principal.workspace_id, **values))
+    tool: RetrievalTool = _save_new(RetrievalTool(workspace_id=principal.workspace_id, **values))
     variant_create_draft(tool, actor=principal.user, values=variant or {})
     return tool
 
@@ -33,7 +33,7 @@ def retrieval_tool_create(
 def rag_tool_create(*, principal: Principal, values: Mapping[str, Any], variant: Mapping[str, Any]) -> RagTool:
     """A new RAG tool with its first draft. The default chat model fills the draft that names none."""
     principal.require(Permission.MANAGE)
-    tool = _save_new(RagTool(workspace_id=principal.workspace_id, **values))
+    tool: RagTool = _save_new(RagTool(workspace_id=principal.workspace_id, **values))
     filled = dict(variant)
     if filled.get("model") is None:
         filled["model"] = default_model(principal.workspace_id, ModelKind.CHAT)

@@ -33,10 +33,11 @@ class Credentials:
 def key_text(request: Any) -> str | None:
     """The key that the request carries, in `Authorization: Bearer` or `X-API-Key`."""
     header = get_authorization_header(request).decode("latin-1")
-    scheme, _, value = header.partition(" ")
+    scheme, _, token = header.partition(" ")
     if scheme.lower() == "bearer":
-        return value.strip()
-    return request.META.get("HTTP_X_API_KEY")
+        return token.strip()
+    key = request.META.get("HTTP_X_API_KEY")
+    return None if key is None else str(key)
 
 
 class ApiKeyAuthentication(BaseAuthentication):

@@ -11,8 +11,8 @@ from core.access import Role, Scope
 class UserSerializer(serializers.ModelSerializer[User]):
     class Meta:
         model = User
-        fields = ("id", "email", "name", "is_superuser")
-        read_only_fields = fields
+        fields: tuple[str, ...] = ("id", "email", "name", "is_superuser")
+        read_only_fields: tuple[str, ...] = fields
 
 
 class MembershipSerializer(serializers.ModelSerializer[Membership]):
@@ -25,7 +25,7 @@ class MembershipSerializer(serializers.ModelSerializer[Membership]):
 
     class Meta:
         model = Membership
-        fields = ("id", "name", "slug", "role")
+        fields: tuple[str, ...] = ("id", "name", "slug", "role")
 
 
 class SessionSerializer(serializers.Serializer[Any]):
@@ -44,7 +44,7 @@ class LoginSerializer(serializers.Serializer[Any]):
 class WorkspaceSerializer(serializers.ModelSerializer[Workspace]):
     class Meta:
         model = Workspace
-        fields = ("id", "name", "slug", "version", "created_at", "updated_at")
+        fields: tuple[str, ...] = ("id", "name", "slug", "version", "created_at", "updated_at")
         read_only_fields = ("id", "version", "created_at", "updated_at")
 
 
@@ -60,7 +60,7 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
 
     class Meta:
         model = ApiKey
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "name", "prefix", "user", "scopes", "status",
             "expires_at", "last_used_at", "revoked_at", "created_at",
         )  # fmt: skip
@@ -76,4 +76,4 @@ class IssuedKeySerializer(ApiKeySerializer):
     key = serializers.CharField(read_only=True, help_text="The whole key. It is shown once.")
 
     class Meta(ApiKeySerializer.Meta):
-        fields = (*ApiKeySerializer.Meta.fields, "key")
+        fields: tuple[str, ...] = (*ApiKeySerializer.Meta.fields, "key")

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib.auth import authenticate, login, logout
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect
@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.api.authentication import Credentials
 from accounts.api.serializers import (
     ApiKeySerializer,
     IssuedKeySerializer,
@@ -39,7 +40,7 @@ class SessionView(PrincipalMixin, APIView):
         return None
 
     def get_permissions(self) -> list[Any]:
-        return [] if self.request.method == "POST" else super().get_permissions()
+        return [] if self.request.method == "POST" else list(super().get_permissions())
 
     def get_authenticators(self) -> list[Any]:
         """Logging in needs no credentials, and stale ones must not stand in its way."""
@@ -74,8 +75,8 @@ class SessionView(PrincipalMixin, APIView):
         """A browser that logs in from another origin is refused; a client without cookies has nothing to forge."""
         if not request.COOKIES and "HTTP_ORIGIN" not in request.META:
             return
-        refused = csrf_protect(lambda _: None)(request)  # type: ignore[arg-type,return-value,func-returns-value]
-        if refused is not None:
+        refused = csrf_protect(lambda _: HttpResponse(status=204))(request)
+        if refused.status_code != 204:
             raise PermissionRefused(
                 "The CSRF token is missing or wrong.", hint="Send the cookie csrftoken again in the header X-CSRFToken."
             )
@@ -103,8 +104,14 @@ class WorkspaceViewSet(ListRetrieve):
         if getattr(self, "swagger_fake_view", False):
             return Workspace.objects.none()
         mine = Workspace.objects.filter(memberships__user=self.request.user)
-        key = self.request.auth.key
+        key = self.credentials.key
         return mine if key is None else mine.filter(pk=key.workspace_id)
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the request proved; the permission class has seen to it."""
+        assert isinstance(self.request.auth, Credentials)
+        return self.request.auth
 
     def get_object(self) -> Workspace:
         reference = self.kwargs["id"]
@@ -115,7 +122,7 @@ class WorkspaceViewSet(ListRetrieve):
         return found
 
     def create(self, request: Request) -> Response:
-        key = request.auth.key  # type: ignore[union-attr]  # our Credentials; the permission class has seen to it
+        key = self.credentials.key
         if key is not None and Scope.MANAGE not in key.scopes:
             raise PermissionRefused(f"This API key lacks the scope '{Scope.MANAGE.value}'.")
         data = self.valid(self.get_serializer(data=request.data))
@@ -125,7 +132,7 @@ class WorkspaceViewSet(ListRetrieve):
     def partial_update(self, request: Request, id: str) -> Response:
         """Rename the workspace; its slug stays."""
         workspace = self.get_object()
-        principal = request.auth.principal(workspace.slug)  # type: ignore[union-attr]  # as above
+        principal = self.credentials.principal(workspace.slug)
         principal.require(Permission.ADMINISTER)
         expected = expected_version(request, workspace)
         data = self.valid(self.get_serializer(workspace, data=request.data, partial=True))

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 PAGE_PARAMETERS = frozenset({"limit", "cursor", "ordering", "search", "format"})
 
 
-class StrictFilterBackend(DjangoFilterBackend):
+class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]  # django-filter has no types
     """django-filter's filters; a misspelt one is a 400 instead of an unfiltered list."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from django.urls import URLPattern, path
 from rest_framework.viewsets import ViewSetMixin
 
-COLLECTION = {"get": "list", "post": "create"}
+COLLECTION: dict[str, str] = {"get": "list", "post": "create"}
 DETAIL = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
 
 
@@ -31,7 +31,7 @@ def variants(name: str, viewset: type[ViewSetMixin]) -> list[URLPattern]:
 
 def verb(route: str, viewset: type[ViewSetMixin], name: str, **actions: str) -> URLPattern:
     """A verb on a resource: `verb("documents/<str:id>/retry", DocumentViewSet, "documents-retry", post="retry")`."""
-    return path(route, viewset.as_view(actions), name=name)
+    return path(route, _view(viewset, actions), name=name)
 
 
 def _view(viewset: Any, actions: dict[str, str]) -> Any:

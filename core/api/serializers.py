@@ -13,7 +13,7 @@ CONFIGURATION_READ_ONLY = ("id", "version", "created_at", "updated_at")
 class ScopedRelatedField(serializers.RelatedField[Any, Any, Any]):
     """A reference to a row of the caller's workspace, by id or slug; shown as the id."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {"does_not_exist": "There is no {name} '{reference}' here."}
+    default_error_messages: ClassVar[dict[str, Any]] = {"does_not_exist": "There is no {name} '{reference}' here."}
 
     def __init__(self, *, model: type[WorkspaceScopedModel], **options: Any) -> None:
         self.model = model

@@ -29,7 +29,7 @@ class KnowledgeSourceSerializer(serializers.ModelSerializer[KnowledgeSource]):
 
 
 class DocumentSerializer(serializers.ModelSerializer[Document]):
-    source = serializers.CharField(source="source.slug", read_only=True)
+    source = serializers.CharField(source="source.slug", read_only=True)  # type: ignore[assignment]  # the API's name
 
     class Meta:
         model = Document

@@ -124,10 +124,10 @@ class SourceDocumentViewSet(ListRetrieve):
         is_file = (request.content_type or "").startswith("multipart/")
         form: Any = FileUpload(data=request.data) if is_file else TextUpload(data=request.data)
         data = self.valid(form)
-        file = data.get("file")
+        content = data["file"] if is_file else data["text"]
         upload = Upload(
-            content=file if is_file else data["text"],
-            filename=(file.name or "") if is_file else "",
+            content=content,
+            filename=(content.name or "") if is_file else "",
             title=data.get("title", ""),
             external_id=external_id or data.get("external_id", ""),
             url=data.get("url", ""),
@@ -143,7 +143,7 @@ class DocumentViewSet(ListRetrieve):
     permissions = {"destroy": Permission.INGEST, "retry": Permission.INGEST, "text": Permission.READ,
                    "chunks": Permission.READ, "file": Permission.READ}  # fmt: skip
     serializer_class = DocumentSerializer
-    ordering = ("-id",)
+    ordering: tuple[str, ...] = ("-id",)
     ordering_fields = ORDERINGS
     search_fields = ("title", "filename", "external_id")
     filterset_fields = {**FILTERS, "source__slug": ["exact"]}
@@ -174,7 +174,7 @@ class DocumentViewSet(ListRetrieve):
         """The passages of the document, in order."""
         document = self.get_object()
         rows = Chunk.objects.for_workspace(self.principal.workspace_id).filter(document=document)
-        self.ordering, self.ordering_fields = ("ordinal", "id"), ("ordinal",)
+        self.ordering = ("ordinal", "id")
         page = self.paginate_queryset(rows)
         return self.get_paginated_response(ChunkSerializer(page, many=True).data)
 

@@ -21,11 +21,11 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
     class Meta:
         model = Job
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "kind", "title", "status", "subject_id", "progress", "reason_code", "reason", "attempts",
             "lost_leases", "heartbeat_at", "lease_expires_at", "created_at", "started_at", "finished_at",
         )  # fmt: skip
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
@@ -33,11 +33,11 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
     class Meta:
         model = Run
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "kind", "target_id", "target_slug", "variant", "status", "finish_reason", "resolution", "input",
             "content", "model", "trace_id", "last_seq", "started_at", "finished_at", "duration_ms", "problem",
         )  # fmt: skip
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
     def to_representation(self, instance: Run) -> dict[str, Any]:
         shown = super().to_representation(instance)
@@ -50,24 +50,24 @@ class RunDetailSerializer(RunSerializer):
     """A run with its answer object."""
 
     class Meta(RunSerializer.Meta):
-        fields = (*RunSerializer.Meta.fields, "answer")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (*RunSerializer.Meta.fields, "answer")
+        read_only_fields: tuple[str, ...] = fields
 
 
 class SpanSerializer(serializers.ModelSerializer[Span]):
     class Meta:
         model = Span
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "parent_id", "name", "operation", "status", "error", "started_at", "duration_ms", "attributes",
         )  # fmt: skip
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class TraceSerializer(serializers.ModelSerializer[Trace]):
     class Meta:
         model = Trace
-        fields = ("id", "name", "kind", "status", "started_at", "duration_ms")
-        read_only_fields = fields
+        fields: tuple[str, ...] = ("id", "name", "kind", "status", "started_at", "duration_ms")
+        read_only_fields: tuple[str, ...] = fields
 
 
 class TraceDetailSerializer(TraceSerializer):
@@ -76,5 +76,5 @@ class TraceDetailSerializer(TraceSerializer):
     spans = SpanSerializer(many=True, read_only=True)
 
     class Meta(TraceSerializer.Meta):
-        fields = (*TraceSerializer.Meta.fields, "spans")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (*TraceSerializer.Meta.fields, "spans")
+        read_only_fields: tuple[str, ...] = fields

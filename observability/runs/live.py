@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,7 +140,7 @@ async def _execute(live: LiveRun) -> None:
     await asyncio.shield(asyncio.ensure_future(_close(live, status, problem)))
 
 
-async def _as_generator(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+async def _as_generator(events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
     async for event in events:
         yield event
 

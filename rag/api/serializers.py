@@ -104,7 +104,7 @@ class TurnSerializer(serializers.Serializer[Any]):
 
 class QueryRequest(serializers.Serializer[Any]):
     question = serializers.CharField(max_length=MAX_QUESTION_CHARS)
-    history = TurnSerializer(many=True, required=False, max_length=MAX_HISTORY)
+    history = serializers.ListField(child=TurnSerializer(), required=False, max_length=MAX_HISTORY)
     filters = serializers.DictField(required=False, allow_null=True, help_text='`{"and": [{"field", "op", "value"}]}`')
     variant = serializers.IntegerField(min_value=1, required=False, allow_null=True)
     stream = serializers.BooleanField(required=False, default=False)
