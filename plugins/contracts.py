@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # --- documents -------------------------------------------------------------------------------------------------
 
@@ -154,7 +155,10 @@ class Connector(Protocol):
 
 # --- models ----------------------------------------------------------------------------------------------------
 
-Vectors = NDArray[np.float32]
+if TYPE_CHECKING:
+    Vectors = NDArray[np.float32]
+else:
+    Vectors = Any  # the parser child imports this module, and needs no numpy
 
 
 REFUSAL = "The sources do not answer this question."

@@ -18,8 +18,8 @@ class CsvParser:
 
     name = "csv"
     version = 1
-    media_types = (CSV,)
-    extensions = SUPPORTED[CSV]
+    media_types: tuple[str, ...] = (CSV,)
+    extensions: tuple[str, ...] = SUPPORTED[CSV]
 
     def parse(self, path: Path) -> ParsedDocument:
         text = decode(path.read_bytes()).replace("\x00", "")

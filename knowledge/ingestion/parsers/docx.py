@@ -19,8 +19,8 @@ HEADING = re.compile(r"heading (\d)|title$", re.I)
 class DocxParser:
     name = "docx"
     version = 1
-    media_types = (DOCX,)
-    extensions = SUPPORTED[DOCX]
+    media_types: tuple[str, ...] = (DOCX,)
+    extensions: tuple[str, ...] = SUPPORTED[DOCX]
 
     def parse(self, path: Path) -> ParsedDocument:
         import docx

@@ -21,8 +21,8 @@ class EmlParser:
 
     name = "eml"
     version = 1
-    media_types = (EML,)
-    extensions = SUPPORTED[EML]
+    media_types: tuple[str, ...] = (EML,)
+    extensions: tuple[str, ...] = SUPPORTED[EML]
 
     def parse(self, path: Path) -> ParsedDocument:
         message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)

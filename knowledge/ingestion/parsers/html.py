@@ -29,8 +29,8 @@ class HtmlParser:
 
     name = "html"
     version = 1
-    media_types = (HTML,)
-    extensions = SUPPORTED[HTML]
+    media_types: tuple[str, ...] = (HTML,)
+    extensions: tuple[str, ...] = SUPPORTED[HTML]
 
     def parse(self, path: Path) -> ParsedDocument:
         data = path.read_bytes()

@@ -27,8 +27,8 @@ class MarkdownParser:
 
     name = "markdown"
     version = 1
-    media_types = (MARKDOWN,)
-    extensions = SUPPORTED[MARKDOWN]
+    media_types: tuple[str, ...] = (MARKDOWN,)
+    extensions: tuple[str, ...] = SUPPORTED[MARKDOWN]
 
     def parse(self, path: Path) -> ParsedDocument:
         from markdown_it import MarkdownIt

@@ -25,8 +25,8 @@ class PdfParser:
 
     name = "pdf"
     version = 1
-    media_types = ("application/pdf",)
-    extensions = (".pdf",)
+    media_types: tuple[str, ...] = ("application/pdf",)
+    extensions: tuple[str, ...] = (".pdf",)
 
     def parse(self, path: Path) -> ParsedDocument:
         import pypdfium2

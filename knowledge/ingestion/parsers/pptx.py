@@ -13,8 +13,8 @@ from plugins.contracts import Block, BlockKind, ParsedDocument
 class PptxParser:
     name = "pptx"
     version = 1
-    media_types = (PPTX,)
-    extensions = SUPPORTED[PPTX]
+    media_types: tuple[str, ...] = (PPTX,)
+    extensions: tuple[str, ...] = SUPPORTED[PPTX]
 
     def parse(self, path: Path) -> ParsedDocument:
         import pptx

@@ -33,8 +33,8 @@ class TextParser:
 
     name = "text"
     version = 1
-    media_types = (TEXT,)
-    extensions = SUPPORTED[TEXT]
+    media_types: tuple[str, ...] = (TEXT,)
+    extensions: tuple[str, ...] = SUPPORTED[TEXT]
 
     def parse(self, path: Path) -> ParsedDocument:
         text = decode(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")

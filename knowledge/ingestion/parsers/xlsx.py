@@ -17,8 +17,8 @@ MAX_CELLS = 2_000_000
 class XlsxParser:
     name = "xlsx"
     version = 1
-    media_types = (XLSX,)
-    extensions = SUPPORTED[XLSX]
+    media_types: tuple[str, ...] = (XLSX,)
+    extensions: tuple[str, ...] = SUPPORTED[XLSX]
 
     def parse(self, path: Path) -> ParsedDocument:
         import openpyxl
