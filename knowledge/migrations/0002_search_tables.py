@@ -1,6 +1,8 @@
 """The partitioned tables of vectors and lexical rows (see knowledge/retrieval/tables.py)."""
 
-from django.db import migrations
+import django.contrib.postgres.fields
+import pgvector.django
+from django.db import migrations, models
 
 CREATE = """
 CREATE TABLE knowledge_chunkvector (
@@ -24,6 +26,34 @@ CREATE TABLE knowledge_lexical (
 DROP = "DROP TABLE IF EXISTS knowledge_chunkvector; DROP TABLE IF EXISTS knowledge_lexical;"
 
 
+STATE = [
+    migrations.CreateModel(
+        name="ChunkVector",
+        fields=[
+            ("pk", models.CompositePrimaryKey("index_id", "chunk_id", blank=True, editable=False, primary_key=True, serialize=False)),
+            ("index_id", models.UUIDField()),
+            ("chunk_id", models.UUIDField()),
+            ("embedding", pgvector.django.halfvec.HalfVectorField()),
+        ],
+    ),
+    migrations.CreateModel(
+        name="LexicalRow",
+        fields=[
+            ("pk", models.CompositePrimaryKey("index_id", "chunk_id", blank=True, editable=False, primary_key=True, serialize=False)),
+            ("index_id", models.UUIDField()),
+            ("chunk_id", models.UUIDField()),
+            ("terms", django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
+            ("weights", pgvector.django.sparsevec.SparseVectorField()),
+        ],
+        options={"db_table": "knowledge_lexical"},
+    ),
+]
+
+
 class Migration(migrations.Migration):
     dependencies = [("knowledge", "0001_initial")]
-    operations = [migrations.RunSQL(CREATE, DROP)]
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunSQL(CREATE, DROP)], state_operations=STATE
+        )
+    ]

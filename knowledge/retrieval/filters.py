@@ -5,13 +5,14 @@ A name that is not declared never reaches the database; names of JSON keys are p
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
+from psycopg import sql
 
 from core.exceptions import InvalidInput
 from knowledge.choices import FieldType
+from knowledge.schemas import is_storable
 
 BUILT_IN = {
     "title": ("d.title", FieldType.TEXT),
@@ -33,10 +34,14 @@ MAX_CONDITIONS = 50
 
 @dataclass
 class Condition:
-    """SQL over `d` (knowledge_document) and its parameters."""
+    """SQL over `d` (knowledge_document), with %s where its parameters belong."""
 
-    sql: str
+    text: str
     parameters: list[Any]
+
+    def composed(self) -> sql.Composed:
+        """The condition with its parameters quoted by the driver, to stand inside of a larger statement."""
+        return sql.SQL(self.text.replace("%s", "{}")).format(*map(sql.Literal, self.parameters))
 
 
 def compile_filter(given: Mapping[str, Any] | None, fields: Mapping[str, FieldType]) -> Condition | None:
@@ -63,14 +68,14 @@ class _Compiler:
                 return self._all(key, value, depth)
             if key == "not":
                 inner = self.node(value, depth + 1)
-                return Condition(f"(NOT COALESCE({inner.sql}, FALSE))", inner.parameters)
+                return Condition(f"(NOT COALESCE({inner.text}, FALSE))", inner.parameters)
         return self._condition(given)
 
     def _all(self, key: str, value: Any, depth: int) -> Condition:
         if not isinstance(value, list) or not value:
             raise InvalidInput(f"'{key}' of a filter takes a list of conditions.")
         parts = [self.node(one, depth + 1) for one in value]
-        joined = f" {key.upper()} ".join(part.sql for part in parts)
+        joined = f" {key.upper()} ".join(part.text for part in parts)
         return Condition(f"({joined})", [parameter for part in parts for parameter in part.parameters])
 
     def _condition(self, given: Mapping[str, Any]) -> Condition:
@@ -91,9 +96,9 @@ class _Compiler:
             present = "IS NOT NULL" if value is not False else "IS NULL"
             return Condition(f"({column} {present})", names)
         if operator == "contains":
-            if kind is not FieldType.TEXT or not isinstance(value, str):
+            if kind is not FieldType.TEXT:
                 raise InvalidInput(f"'contains' is for text; '{name}' is {kind.label}.")
-            return Condition(f"(position(lower(%s) in lower({column})) > 0)", [value, *names])
+            return Condition(f"(position(lower(%s) in lower({column})) > 0)", [_value(name, value, kind), *names])
         if operator == "in":
             if not isinstance(value, list) or not 0 < len(value) <= 200:
                 raise InvalidInput("'in' takes a list of 1 to 200 values.")
@@ -124,16 +129,17 @@ def _value(name: str, value: Any, kind: FieldType) -> str:
         return "true" if value else "false"
     if kind is FieldType.NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
-    if kind is FieldType.DATE and isinstance(value, str) and _is_date(value):
+    if kind is FieldType.TEXT and isinstance(value, str) and is_storable(value):
         return value
-    if kind is FieldType.TEXT and isinstance(value, str):
-        return value
+    if kind is FieldType.DATE and isinstance(value, str) and (date := _date(value)) is not None:
+        return date
     raise InvalidInput(f"The value for '{name}' is not a {kind.label}.")
 
 
-def _is_date(value: str) -> bool:
+def _date(value: str) -> str | None:
+    """The moment in the one spelling that PostgreSQL is given; Python reads more than PostgreSQL does."""
     try:
-        parsed: datetime | Any = parse_datetime(value) or parse_date(value)
+        parsed = parse_datetime(value) or parse_date(value)
     except ValueError:
-        return False
-    return parsed is not None
+        return None
+    return parsed.isoformat() if parsed is not None else None

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 from psycopg import sql
 
@@ -24,7 +25,6 @@ from llm.models import Model
 from plugins.contracts import Vectors
 
 MODES = frozenset({"hybrid", "dense", "lexical"})
-EXACT_FILTERED = 20_000  # so many passages that a filter keeps are compared one by one
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,30 @@ def search_sync(query: HybridQuery) -> list[Candidate]:
     terms = terms_of(query.text) if query.mode != "dense" else Counter()
     with transaction.atomic(), connection.cursor() as cursor:
         frequencies = _frequencies(cursor, query.indexes, terms)
-        parts = [_part(cursor, query, index, terms, frequencies[index.index_id], condition) for index in query.indexes]
-        parts = [part for part in parts if part is not None]
-        if not parts:
+        statement = _statement(cursor, query, terms, frequencies, condition)
+        if statement is None:
             return []
-        cursor.execute(_statement(query, parts))
+        cursor.execute(statement)
         return [_candidate(row) for row in cursor.fetchall()]
+
+
+def _statement(
+    cursor: Any,
+    query: HybridQuery,
+    terms: Counter[int],
+    frequencies: Mapping[uuid.UUID, Mapping[int, int]],
+    condition: Condition | None,
+) -> sql.Composed | None:
+    """The whole search, or None when there is nothing to look for."""
+    approximate = any(index.has_ann for index in query.indexes)
+    if approximate:
+        _tune(cursor, query)
+    parts = []
+    for index in query.indexes:
+        scope = _scope(cursor, index, condition) if condition is not None else EVERYTHING
+        parts.append(_part(query, index, terms, frequencies[index.index_id], scope))
+    found = [part for part in parts if part is not None]
+    return _fused(query, found) if found else None
 
 
 def _common_fields(indexes: Sequence[SearchIndex]) -> dict[str, FieldType]:
@@ -115,40 +133,57 @@ def _frequencies(cursor: Any, indexes: Sequence[SearchIndex], terms: Counter[int
     return found
 
 
-def _part(  # what one index contributes to the statement
-    cursor: Any,
-    query: HybridQuery,
-    index: SearchIndex,
-    terms: Counter[int],
-    frequencies: Mapping[int, int],
-    condition: Condition | None,
+@dataclass(frozen=True)
+class _Scope:
+    """Which passages a filter keeps, as SQL on chunk_id. exact: so few that all their vectors are compared."""
+
+    only: sql.Composable
+    exact: bool
+
+
+EVERYTHING = _Scope(sql.SQL("TRUE"), exact=False)
+
+
+def _scope(cursor: Any, index: SearchIndex, condition: Condition) -> _Scope:
+    """A selective filter goes first and its passages are compared one by one; a broad one is asked on the way."""
+    kept = sql.SQL(KEPT).format(
+        source=sql.Literal(index.source_id), index=sql.Literal(index.index_id), condition=condition.composed()
+    )
+    if index.has_ann:
+        most = int(settings.VECTOR_DB["exact_below"])
+        cursor.execute(sql.SQL("SELECT count(*) FROM ({} LIMIT {}) k").format(kept, sql.Literal(most + 1)))
+        if cursor.fetchone()[0] > most:
+            return _Scope(sql.SQL(ASKED).format(condition=condition.composed()), exact=False)
+    return _Scope(sql.SQL("chunk_id = ANY(ARRAY({}))").format(kept), exact=True)
+
+
+def _part(
+    query: HybridQuery, index: SearchIndex, terms: Counter[int], frequencies: Mapping[int, int], scope: _Scope
 ) -> sql.Composed | None:
     """The scored pool of one index, or None when neither search has anything to look for."""
     vector = query.vectors.get(index.model.pk) if query.mode != "lexical" else None
     weights = bm25.query_weights(terms, frequencies, index.chunk_count)
     if vector is None and not weights:
         return None
-    kept = _kept(cursor, index, condition)
     names = {
         "vectors": sql.Identifier(partition(VECTORS, index.index_id)),
         "lexical": sql.Identifier(partition(LEXICAL, index.index_id)),
-        "only": sql.SQL("TRUE") if kept is None else sql.SQL("chunk_id = ANY({})").format(sql.Literal(kept)),
+        "only": scope.only,
         "candidates": sql.Literal(query.candidates),
         "distance": _distance(index, vector),
+        "exactly": sql.SQL("+ 0" if scope.exact or not index.has_ann else ""),
         "words": sql.Literal(bm25.sparse_text({bm25.position(t): w for t, w in weights.items()})),
         "terms": sql.Literal(bm25.candidate_terms(weights, frequencies, index.chunk_count)),
     }
-    if index.has_ann and kept is None and vector is not None:
-        cursor.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(_ef_search(index, query.candidates))])
-    dense = sql.SQL(DENSE if vector is not None else NOTHING).format(**names)
-    if kept is not None and vector is not None:
-        dense = sql.SQL(DENSE_EXACT).format(**names)
-    lexical = sql.SQL(WORDS if weights else NOTHING).format(**names)
-    shown = sql.SQL("1 - {distance}" if vector is not None else "NULL::float8").format(**names)
-    said = sql.SQL("-(l.weights <#> {words}::sparsevec)" if weights else "NULL::float8").format(**names)
-    return sql.SQL(POOL).format(dense=dense, words=lexical, similarity=shown, bm25=said, **{
-        name: names[name] for name in ("vectors", "lexical")
-    })  # fmt: skip
+    return sql.SQL(POOL).format(
+        dense=sql.SQL(DENSE if vector is not None else NOTHING).format(**names),
+        words=sql.SQL(WORDS if weights else NOTHING).format(**names),
+        similarity=sql.SQL("1 - {distance}" if vector is not None else "NULL::float8").format(**names),
+        bm25=sql.SQL("-(l.weights <#> {words}::sparsevec)" if weights else "NULL::float8").format(**names),
+        space=sql.Literal(str(index.model.pk)),
+        vectors=names["vectors"],
+        lexical=names["lexical"],
+    )
 
 
 def _distance(index: SearchIndex, vector: Vectors | None) -> sql.Composable:
@@ -159,32 +194,29 @@ def _distance(index: SearchIndex, vector: Vectors | None) -> sql.Composable:
     return sql.SQL("(embedding::halfvec({}) <=> {}::halfvec({}))").format(size, sql.Literal(text), size)
 
 
-def _ef_search(index: SearchIndex, candidates: int) -> int:
-    """How far HNSW looks: more in a larger index, so that its recall stays (measured: 200 at 100,000, 800 at 10^6)."""
-    wanted = max(candidates * 2, int(200 * (max(index.chunk_count, 1) / 100_000) ** 0.6))
-    return min(max(wanted, 40), 1000)
-
-
-def _kept(cursor: Any, index: SearchIndex, condition: Condition | None) -> list[uuid.UUID] | None:
-    """The passages that the filter keeps; None without a filter. A selective filter goes first and exact."""
-    if condition is None:
-        return None
+def _tune(cursor: Any, query: HybridQuery) -> None:
+    """How far HNSW looks: more in a larger index, so that its recall stays (measured: 200 at 100,000, 800 at 10^6).
+    A filter that it meets on the way makes it look on until there are enough."""
+    largest = max(index.chunk_count for index in query.indexes if index.has_ann)
+    wanted = max(query.candidates * 2, int(200 * (max(largest, 1) / 100_000) ** 0.6))
     cursor.execute(
-        "SELECT c.id FROM knowledge_chunk c JOIN knowledge_document d ON d.id = c.document_id"  # noqa: S608
-        f" WHERE d.source_id = %s AND c.index_id = %s AND {condition.sql}",  # built from declared names
-        [index.source_id, index.index_id, *condition.parameters],
+        "SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true)",
+        [str(min(max(wanted, 40), 1000))],
     )
-    return [row[0] for row in cursor.fetchall()]
 
 
+KEPT = """
+    SELECT c.id FROM knowledge_chunk c JOIN knowledge_document d ON d.id = c.document_id
+    WHERE d.source_id = {source} AND c.index_id = {index} AND {condition}
+"""
+# A scalar subquery is not flattened into a join, which would read the whole table before the first distance.
+ASKED = """
+    (SELECT {condition} FROM knowledge_chunk c JOIN knowledge_document d ON d.id = c.document_id WHERE c.id = chunk_id)
+"""
 NOTHING = "SELECT NULL::uuid AS chunk_id, NULL::bigint AS rank WHERE FALSE"
 DENSE = """
     SELECT chunk_id, row_number() OVER () AS rank FROM (
-        SELECT chunk_id FROM {vectors} WHERE {only} ORDER BY {distance} LIMIT {candidates}) nearest
-"""
-DENSE_EXACT = """
-    SELECT chunk_id, row_number() OVER () AS rank FROM (
-        SELECT chunk_id FROM {vectors} WHERE {only} ORDER BY {distance} + 0 LIMIT {candidates}) nearest
+        SELECT chunk_id FROM {vectors} WHERE {only} ORDER BY {distance} {exactly} LIMIT {candidates}) nearest
 """
 WORDS = """
     SELECT chunk_id, row_number() OVER () AS rank FROM (
@@ -192,22 +224,27 @@ WORDS = """
         ORDER BY weights <#> {words}::sparsevec, chunk_id LIMIT {candidates}) best
 """
 POOL = """
-    SELECT p.chunk_id, p.dense_rank, p.lexical_rank, {similarity} AS dense, {bm25} AS lexical
+    SELECT p.chunk_id, p.dense_rank, p.lexical_rank, {similarity} AS dense, {bm25} AS lexical, {space} AS space
     FROM (SELECT chunk_id, d.rank AS dense_rank, w.rank AS lexical_rank
           FROM ({dense}) d FULL JOIN ({words}) w USING (chunk_id)) p
     JOIN {vectors} v USING (chunk_id) JOIN {lexical} l USING (chunk_id)
 """
+# Similarities are scaled for each model by itself: those of two models do not compare.
 FUSED = """
     WITH pool AS ({pool}),
     scaled AS (
-        SELECT chunk_id, dense_rank, lexical_rank, dense, lexical,
-               CASE WHEN max(dense) OVER () > min(dense) OVER ()
-                    THEN (dense - min(dense) OVER ()) / (max(dense) OVER () - min(dense) OVER ())
+        SELECT chunk_id, dense, lexical,
+               CASE WHEN dense_rank IS NOT NULL
+                    THEN rank() OVER (PARTITION BY dense_rank IS NULL, space ORDER BY dense DESC) END AS dense_rank,
+               CASE WHEN lexical_rank IS NOT NULL
+                    THEN rank() OVER (PARTITION BY lexical_rank IS NULL ORDER BY lexical DESC) END AS lexical_rank,
+               CASE WHEN max(dense) OVER alike > min(dense) OVER alike
+                    THEN (dense - min(dense) OVER alike) / (max(dense) OVER alike - min(dense) OVER alike)
                     WHEN dense > 0 THEN 1 ELSE 0 END AS d,
                CASE WHEN max(lexical) OVER () > min(lexical) OVER ()
                     THEN (lexical - min(lexical) OVER ()) / (max(lexical) OVER () - min(lexical) OVER ())
                     WHEN lexical > 0 THEN 1 ELSE 0 END AS l
-        FROM pool),
+        FROM pool WINDOW alike AS (PARTITION BY space)),
     best AS (
         SELECT *, {weight}::float8 * d + (1 - {weight}::float8) * l AS score
         FROM scaled ORDER BY score DESC, chunk_id LIMIT {limit})
@@ -219,7 +256,7 @@ FUSED = """
 """
 
 
-def _statement(query: HybridQuery, parts: Sequence[sql.Composed]) -> sql.Composed:
+def _fused(query: HybridQuery, parts: Sequence[sql.Composed]) -> sql.Composed:
     weight = {"dense": 1.0, "lexical": 0.0}.get(query.mode, query.dense_weight if query.vectors else 0.0)
     return sql.SQL(FUSED).format(
         pool=sql.SQL(" UNION ALL ").join(parts),

@@ -29,7 +29,7 @@ def create_partitions(index_id: uuid.UUID, dimensions: int) -> None:
         )
         for child, parent in ((vectors, VECTORS), (lexical, LEXICAL))
     ]
-    check = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (vector_dims(embedding::vector) = {})").format(
+    check = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (vector_dims(embedding) = {})").format(
         sql.Identifier(vectors), sql.Identifier("dimensions"), sql.Literal(dimensions)
     )
     terms = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING gin (terms) WITH (fastupdate = off)").format(
