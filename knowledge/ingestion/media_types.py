@@ -1,10 +1,15 @@
-"""What kind of file is this? Decided by content; the name only tells text formats apart. Free of Django."""
+"""What kind of file is this? Decided by content; the name only tells text formats apart. Free of Django.
+
+Reads the head of a file and the directory of a zip, and parses nothing: safe outside the parser child.
+"""
 
 import re
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from knowledge.ingestion.encodings import encoding_of_marks
 from plugins.contracts import ParseError
+from plugins.registry import PLUGINS
 
 PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -29,90 +34,148 @@ SUPPORTED: dict[str, tuple[str, ...]] = {
 }
 BY_EXTENSION = {extension: media_type for media_type, names in SUPPORTED.items() for extension in names}
 OFFICE_PARTS = {"word/": DOCX, "ppt/": PPTX, "xl/": XLSX}
+WRITTEN_AS_TEXT = frozenset({TEXT, CSV, MARKDOWN, HTML, EML})
 HEAD_BYTES = 65_536
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-HTML_START = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
-MAIL_HEADER = re.compile(rb"^(?:from|to|subject|date|received|return-path|message-id|mime-version|delivered-to):", re.I)
+OLE_BYTES = 110 << 20
+ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+OTHER_KINDS = {
+    b"\x89PNG\r\n\x1a\n": "PNG image",
+    b"\xff\xd8\xff": "JPEG image",
+    b"GIF8": "GIF image",
+    b"II*\x00": "TIFF image",
+    b"MM\x00*": "TIFF image",
+    b"{\\rtf": "RTF",
+    b"%!PS": "PostScript",
+    b"7z\xbc\xaf\x27\x1c": "7z archive",
+    b"Rar!\x1a\x07": "RAR archive",
+    b"\x1f\x8b": "gzip archive",
+    b"\xfd7zXZ\x00": "xz archive",
+    b"\x7fELF": "program",
+    b"SQLite format 3\x00": "SQLite database",
+}
+HTML_START = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+MAIL_HEADER = re.compile(r"([!-9;-~]+):[ \t]?.*(?:\r?\n[ \t].*)*(?:\r?\n|\Z)")
+MAIL_NAMES = frozenset(
+    ["from", "to", "subject", "date", "received", "return-path", "message-id", "mime-version", "delivered-to"]
+)
 
 
 class UnsupportedType(Exception):
     """No parser is registered for this kind of file. The text lists those that there are."""
 
     def __init__(self, found: str) -> None:
-        listed = ", ".join(sorted({names[0] for names in SUPPORTED.values()}))
+        self.supported = supported()
+        listed = ", ".join(sorted(extensions[0] for _, extensions in self.supported))
         super().__init__(f"Files of this type ({found}) cannot be read. Supported: {listed}.")
+
+
+def supported() -> list[tuple[str, tuple[str, ...]]]:
+    """(media type, extensions) of everything that can be read, that of plugins included."""
+    return [*SUPPORTED.items(), *_of_plugins().items()]
 
 
 def detect(path: Path, filename: str) -> str:
     """The media type of a file.
 
-    Raises UnsupportedType for kinds without a parser, ParseError(encrypted | empty | damaged) for files that are of a
-    supported kind by their name and cannot be read as such.
+    Raises UnsupportedType for kinds without a parser, ParseError(encrypted | empty) for files that are of a supported
+    kind and cannot be read. Damaged files get the type of their name: their parser says what is wrong.
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     extension = PurePosixPath(filename.lower().replace("\\", "/")).suffix
     if not head:
         raise ParseError("empty", "The file is empty.")
+    for media_type, extensions in _of_plugins().items():
+        if extension in extensions:
+            return media_type
     if b"%PDF-" in head[:1024]:
         return PDF
     if head.startswith(OLE):
-        return _ole(extension)
-    if head.startswith(b"PK\x03\x04") or BY_EXTENSION.get(extension) in OFFICE_PARTS.values():
-        return _zip(path, extension)
-    if extension == ".pdf":
-        return _not_pdf(head)
-    if _is_text(head):
-        return _text(head, extension)
-    if extension in BY_EXTENSION and BY_EXTENSION[extension] in {TEXT, CSV, MARKDOWN, HTML, EML}:
-        return BY_EXTENSION[extension]
-    raise UnsupportedType(extension or "unknown binary")
+        return _ole(path, extension)
+    if head.startswith(b"PK\x03\x04"):
+        return _zip(path, head, extension)
+    for magic, kind in OTHER_KINDS.items():
+        if head.startswith(magic):
+            raise UnsupportedType(kind)
+    text = _as_text(head)
+    return _text(text, extension) if text is not None else _binary(extension)
 
 
-def _ole(extension: str) -> str:
-    if BY_EXTENSION.get(extension) in OFFICE_PARTS.values():
+def _of_plugins() -> dict[str, tuple[str, ...]]:
+    return {
+        media_type: parser.extensions
+        for parser in PLUGINS.parsers
+        for media_type in parser.media_types
+        if media_type not in SUPPORTED and parser.extensions
+    }
+
+
+def _ole(path: Path, extension: str) -> str:
+    """The container of old Office formats, and of new ones that are encrypted: their names stand in its directory."""
+    with path.open("rb") as file:
+        encrypted = ENCRYPTED_PACKAGE in file.read(OLE_BYTES)
+    if encrypted:
         raise ParseError("encrypted", "The file is protected with a password. Save it without one and upload it again.")
-    raise UnsupportedType(extension or "Microsoft Office before 2007")
+    raise UnsupportedType(extension if extension not in BY_EXTENSION else "Microsoft Office before 2007")
 
 
-def _not_pdf(head: bytes) -> str:
-    """A name that says PDF over something else: text is read as what it is, the rest is a damaged PDF."""
-    if HTML_START.match(head):
-        return HTML
-    return PDF
-
-
-def _zip(path: Path, extension: str) -> str:
+def _zip(path: Path, head: bytes, extension: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        if BY_EXTENSION.get(extension) in OFFICE_PARTS.values():
-            return BY_EXTENSION[extension]
-        raise UnsupportedType(extension or "zip") from None
+        return _cut_zip(head, extension)
     for prefix, media_type in OFFICE_PARTS.items():
         if any(name.startswith(prefix) for name in names):
             return media_type
-    raise UnsupportedType(extension or "zip")
+    raise UnsupportedType(extension if extension and extension not in BY_EXTENSION else "zip archive")
 
 
-def _is_text(head: bytes) -> bool:
-    """No control bytes but white space, or a byte order mark of UTF-16."""
-    if head.startswith(BOMS):
-        return True
+def _cut_zip(head: bytes, extension: str) -> str:
+    named = BY_EXTENSION.get(extension)
+    if named in OFFICE_PARTS.values():
+        return str(named)
+    for prefix, media_type in OFFICE_PARTS.items():
+        if prefix.encode() in head:
+            return media_type
+    raise UnsupportedType(extension or "zip archive")
+
+
+def _as_text(head: bytes) -> str | None:
+    """The head as text, or None when control bytes say that it is none."""
+    encoding = encoding_of_marks(head)
+    if encoding:
+        return head.decode(encoding, "replace")
     control = sum(byte < 9 or 13 < byte < 32 for byte in head if byte != 27)
-    return control == 0 or control / len(head) < 0.001
+    return head.decode("utf-8", "replace") if control / len(head) < 0.001 else None
 
 
-def _text(head: bytes, extension: str) -> str:
-    if extension in BY_EXTENSION and BY_EXTENSION[extension] in {TEXT, CSV, MARKDOWN, EML}:
+def _binary(extension: str) -> str:
+    """Binary data of unknown kind: what its name says is a damaged file, for its parser to tell."""
+    if extension in BY_EXTENSION:
         return BY_EXTENSION[extension]
-    if BY_EXTENSION.get(extension) == HTML or HTML_START.match(head.lstrip(b"\xef\xbb\xbf")):
+    raise UnsupportedType(extension or "unknown binary")
+
+
+def _text(text: str, extension: str) -> str:
+    named = BY_EXTENSION.get(extension)
+    if named in WRITTEN_AS_TEXT:
+        return str(named)
+    if HTML_START.match(text.removeprefix("\ufeff")):
         return HTML
-    if extension:
+    if named == PDF and "endobj" in text:
+        return PDF
+    if extension and named is None:
         raise UnsupportedType(extension)
-    lines = head.splitlines()[:5]
-    if len(lines) > 1 and all(MAIL_HEADER.match(line) or line[:1] in b" \t" for line in lines[:2]):
-        return EML
-    return TEXT
+    return EML if _is_mail(text) else TEXT
+
+
+def _is_mail(text: str) -> bool:
+    """Whether the text begins with headers, at least two of them such as mails have."""
+    names: set[str] = set()
+    position = 0
+    while len(names & MAIL_NAMES) < 2 and (header := MAIL_HEADER.match(text, position)) is not None:
+        names.add(header[1].lower())
+        position = header.end()
+    return len(names & MAIL_NAMES) >= 2

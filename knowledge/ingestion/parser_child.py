@@ -29,7 +29,7 @@ OPEN_FILES = 128
 REFUSED_EVENTS = (
     "socket.", "subprocess.", "shutil.", "ftplib.", "smtplib.", "urllib.", "os.exec", "os.fork", "os.posix_spawn",
     "os.spawn", "os.system", "os.kill", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink",
-    "os.chmod", "os.chown", "os.truncate", "os.putenv", "signal.pthread_kill",
+    "os.chmod", "os.chown", "os.truncate", "signal.pthread_kill",
 )  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 PROGRAM = (".py", ".pyc", ".so")

@@ -4,9 +4,9 @@ import csv
 import io
 from pathlib import Path
 
+from knowledge.ingestion.encodings import decode
 from knowledge.ingestion.media_types import CSV, SUPPORTED
 from knowledge.ingestion.parsers.tables import markdown_table
-from knowledge.ingestion.parsers.text import decode
 from plugins.contracts import Block, BlockKind, ParsedDocument, ParseError
 
 SEPARATORS = ",;\t|"

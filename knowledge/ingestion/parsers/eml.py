@@ -6,9 +6,10 @@ import re
 from email.message import EmailMessage
 from pathlib import Path
 
+from knowledge.ingestion.encodings import decode
 from knowledge.ingestion.media_types import EML, SUPPORTED
 from knowledge.ingestion.parsers.html import parse_html
-from knowledge.ingestion.parsers.text import decode, paragraphs
+from knowledge.ingestion.parsers.text import paragraphs
 from plugins.contracts import Block, BlockKind, ParsedDocument, ParseError
 
 HEADERS = ("From", "To", "Cc", "Date", "Subject")

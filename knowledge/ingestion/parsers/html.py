@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from knowledge.ingestion.encodings import decode
 from knowledge.ingestion.media_types import HTML, SUPPORTED
 from knowledge.ingestion.parsers.tables import markdown_table
-from knowledge.ingestion.parsers.text import decode
 from plugins.contracts import Block, BlockKind, ParsedDocument
 
 NOISE = (

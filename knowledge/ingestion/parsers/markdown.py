@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from knowledge.ingestion.encodings import decode
 from knowledge.ingestion.media_types import MARKDOWN, SUPPORTED
-from knowledge.ingestion.parsers.text import decode
 from plugins.contracts import Block, BlockKind, ParsedDocument
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.S)
