@@ -61,6 +61,19 @@ def _start_platform() -> None:
             server.database = slot
             os.environ["REDIS_URL"] = server.url
     django.setup()
+    _flush_partitioned_tables_too()
+
+
+def _flush_partitioned_tables_too() -> None:
+    """Transactional tests end by emptying the tables of models; partitioned ones, without a model, refer to them."""
+    from django.db.backends.postgresql.operations import DatabaseOperations
+
+    flush = DatabaseOperations.sql_flush
+
+    def cascading(self, style, tables, *, reset_sequences=False, allow_cascade=False):  # noqa: ARG001
+        return flush(self, style, tables, reset_sequences=reset_sequences, allow_cascade=True)
+
+    DatabaseOperations.sql_flush = cascading
 
 
 pytest_plugins = ["magnet.tests.plugin"]

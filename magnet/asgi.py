@@ -8,14 +8,16 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "magnet.settings")
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 from core import lifecycle
+from core.health import migrations_refusal
 from magnet.body_limit import BodyLimit
 
-# Only here: a pool's threads and sockets would not survive the forks of the worker.
-settings.DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 20, "timeout": 5, "max_idle": 60}
+# For this process only: a pool's threads and sockets would not survive the forks of the worker.
+POOL = {"min_size": 1, "max_size": 20, "timeout": 5, "max_idle": 60}
 
 _django = BodyLimit(get_asgi_application(), settings.MAX_BODY_BYTES)
 
@@ -32,12 +34,22 @@ async def _lifespan(receive: Any, send: Any) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            _stop_at_the_signal(asyncio.get_running_loop())
+            refusal = await _start()
+            if refusal:
+                await send({"type": "lifespan.startup.failed", "message": refusal})
+                return
             await send({"type": "lifespan.startup.complete"})
         else:
             await lifecycle.shut_down()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+async def _start() -> str:
+    """Prepare this process; answers why it must not serve, or ""."""
+    settings.DATABASES["default"]["OPTIONS"]["pool"] = POOL
+    _stop_at_the_signal(asyncio.get_running_loop())
+    return "" if settings.MIGRATE_AT_START else await sync_to_async(migrations_refusal)()
 
 
 def _stop_at_the_signal(loop: asyncio.AbstractEventLoop) -> None:

@@ -132,6 +132,7 @@ class Supervisor:
                 code = process.wait()
             finally:
                 process.kill()
+                process.wait()  # it uses the servers until it is gone, and the last user stops them
         if code != 0:
             lines = log.read_text(errors="replace").strip().splitlines()
             raise PlatformError(f"{lines[-1] if lines else 'manage.py prepare failed'} (log: {log})")

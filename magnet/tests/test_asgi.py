@@ -1,7 +1,9 @@
 """The edge of the web process: bodies that are too large, pages for what goes wrong, start and end."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.test import Client, RequestFactory
 
+from core import lifecycle
 from magnet import pages
 from magnet.asgi import application
 from magnet.body_limit import BodyLimit
@@ -106,6 +109,74 @@ async def test_other_scopes_pass_untouched() -> None:
 
 async def test_websockets_are_not_served() -> None:
     await application({"type": "websocket"}, None, None)
+
+
+@pytest.fixture
+def _own_process(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[None]:
+    """What the start changes for the whole process is undone."""
+    monkeypatch.setattr(lifecycle, "_hooks", [])
+    monkeypatch.setattr(lifecycle, "_shutdown", None)
+    inherited = signal.getsignal(signal.SIGTERM)
+    options = dict(settings.DATABASES["default"]["OPTIONS"])
+    yield
+    signal.signal(signal.SIGTERM, inherited)
+    settings.DATABASES["default"]["OPTIONS"].clear()
+    settings.DATABASES["default"]["OPTIONS"].update(options)
+
+
+@pytest.mark.usefixtures("_own_process")
+async def test_signal_ends_the_runs_before_the_server_waits_for_their_streams() -> None:
+    told: list[int] = []
+    saved: list[str] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
+    sent: list[Message] = []
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+
+    started, done = asyncio.Event(), asyncio.Event()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        started.set()
+
+    async def save() -> None:
+        saved.append("the run")
+        done.set()
+
+    lifecycle.on_shutdown(save)
+    serving = asyncio.create_task(application({"type": "lifespan"}, inbox.get, send))
+    await inbox.put({"type": "lifespan.startup"})
+    await asyncio.wait_for(started.wait(), 5)
+
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(done.wait(), 5)
+
+    assert told == [signal.SIGTERM]
+    await inbox.put({"type": "lifespan.shutdown"})
+    await serving
+    assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert saved == ["the run"]
+
+
+@pytest.mark.usefixtures("_own_process")
+async def test_production_does_not_serve_on_waiting_migrations(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.MIGRATE_AT_START = False
+    monkeypatch.setattr("core.health.waiting_migrations", lambda: 3)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await application({"type": "lifespan"}, receive, send)
+
+    assert sent == [
+        {
+            "type": "lifespan.startup.failed",
+            "message": "DATABASE_URL: 3 migrations are not applied; back up, run manage.py migrate.",
+        }
+    ]
 
 
 def test_csrf_failure_names_the_setting(settings: Any) -> None:

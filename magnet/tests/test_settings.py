@@ -123,7 +123,7 @@ def test_production_refuses_unapplied_migrations(tmp_path: Path) -> None:
     )
 
     assert answer.returncode == 1
-    assert "migrations are not applied; back up, then run manage.py migrate." in answer.stderr.splitlines()[-1]
+    assert "migrations are not applied; back up, run manage.py migrate." in answer.stderr.splitlines()[-1]
     assert answer.stderr.splitlines()[-1].startswith("CommandError: DATABASE_URL: ")
 
 

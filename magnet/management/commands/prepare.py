@@ -5,10 +5,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from accounts.services import first_admin_ensure
+from core.health import migrations_refusal
 from magnet.embedded.data_dir import DataDir
 
 
@@ -22,12 +21,9 @@ class Command(BaseCommand):
         if settings.MIGRATE_AT_START:
             call_command("migrate", interactive=False, verbosity=1, stdout=self.stdout)
         else:
-            executor = MigrationExecutor(connection)
-            waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
-            if waiting:
-                raise CommandError(
-                    f"DATABASE_URL: {len(waiting)} migrations are not applied; back up, then run manage.py migrate."
-                )
+            refusal = migrations_refusal()
+            if refusal:
+                raise CommandError(refusal)
         self._first_user()
         call_command("seed", stdout=self.stdout)
 
