@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User, Workspace
@@ -195,3 +196,9 @@ def _history(made: World) -> None:
     )
     job.save()
     made.rows |= {Trace: trace, Run: run, UsageRecord: usage, Job: job}
+
+
+def url(page: str, row: Any, *args: Any) -> str:
+    """The admin's page of a row, or the list of its kind."""
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}_{page}"
+    return reverse(name, args=[row.pk, *args]) if page != "changelist" else reverse(name)

@@ -1,0 +1,167 @@
+"""Monitoring in the admin: jobs, runs, traces, usage."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core import admin_display
+from core.access import Role
+from magnet.tests.admin_world import signed_in, url
+from observability.admin import waterfall
+from observability.models import Job, Run, Span, Trace, UsageRecord
+
+
+def text(response) -> str:
+    return response.content.decode()
+
+
+def plain(value: str) -> str:
+    return value.replace("\u00a0", " ")
+
+
+def test_failed_job_says_why_and_is_retried(north):
+    client = north.client()
+    assert "The file is damaged." in text(client.get(url("change", north[Job])))
+
+    client.post(url("retry", north[Job]))
+
+    assert Job._unscoped.get(pk=north[Job].pk).status == "pending"
+
+
+def test_pending_job_is_cancelled(north):
+    Job._unscoped.filter(pk=north[Job].pk).update(status="pending")
+
+    north.client().post(url("cancel", north[Job]))
+
+    assert Job._unscoped.get(pk=north[Job].pk).status == "cancelled"
+
+
+def test_ended_job_is_not_cancelled_and_says_so(north):
+    page = text(north.client().post(url("cancel", north[Job]), follow=True))
+
+    assert "This job is failed already." in page
+
+
+def test_viewer_sees_jobs_without_buttons(north):
+    client = north.client(Role.VIEWER)
+
+    assert "Retry" not in text(client.get(url("change", north[Job])))
+    assert client.post(url("retry", north[Job])).status_code == 403
+
+
+def test_chosen_jobs_are_retried_together(north):
+    data = {"action": "retry_chosen", "_selected_action": [north[Job].pk]}
+
+    page = text(north.client().post(url("changelist", north[Job]), data, follow=True))
+
+    assert "Queued again: 1" in page
+
+
+def test_list_of_jobs_follows_running_work(north):
+    client = north.client()
+    assert 'data-live="off"' in text(client.get(url("changelist", north[Job])))
+
+    Job._unscoped.filter(pk=north[Job].pk).update(status="running")
+
+    page = text(client.get(url("changelist", north[Job])))
+    assert 'data-live="on"' in page
+    assert '<progress class="mg-bar" value="1" max="3"' in page
+
+
+def test_operator_reads_the_contents_of_a_run(north):
+    page = text(north.client().get(url("change", north[Run])))
+
+    assert "north question?" in page
+    assert "north content" in page
+    assert "north passage" in page
+
+
+def test_viewer_sees_that_a_run_happened_and_not_what_was_said(north):
+    client = north.client(Role.VIEWER)
+
+    listed, page = text(client.get(url("changelist", north[Run]))), text(client.get(url("change", north[Run])))
+
+    assert "north-qa" in listed
+    assert "north-qa" in page
+    assert "north question?" not in listed + page
+    assert "north content" not in page
+
+
+def test_viewer_reads_own_runs(north):
+    viewer = north.member(Role.VIEWER)
+    Run._unscoped.filter(pk=north[Run].pk).update(user=viewer)
+
+    assert "north content" in text(signed_in(viewer).get(url("change", north[Run])))
+
+
+def test_problem_of_a_failed_run_is_shown(north):
+    Run._unscoped.filter(pk=north[Run].pk).update(status="failed", problem={"detail": "The provider is down."})
+
+    assert "The provider is down." in text(north.client().get(url("change", north[Run])))
+
+
+def test_trace_draws_its_steps(north):
+    page = text(north.client(Role.VIEWER).get(url("change", north[Trace])))
+
+    assert page.count("<rect") == 2
+    assert "cut off" in page
+    assert 'x="500.0"' in page
+    assert 'width="250.0"' in page
+
+
+def test_waterfall_is_a_tree_in_order_of_time():
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    trace = Trace(started_at=start, duration_ms=100)
+
+    def span(name, offset, took, parent=None):
+        began = start + timedelta(milliseconds=offset)
+        return Span(trace=trace, name=name, parent=parent, started_at=began, duration_ms=took)
+
+    root = span("root", 0, 100)
+    late, early = span("late", 60, 0.1, root), span("early", 10, 50, root)
+    orphan = span("orphan", 90, 300)
+
+    bars = waterfall(trace, [late, orphan, root, early])
+
+    assert [(bar.span.name, bar.depth) for bar in bars] == [("root", 0), ("early", 1), ("late", 1), ("orphan", 0)]
+    assert bars[-1].x + bars[-1].width == pytest.approx(1000)
+    assert bars[2].width == 4
+
+
+def test_usage_is_summed_over_the_filters(north):
+    client = north.client(Role.VIEWER)
+
+    page = text(client.get(url("changelist", north[UsageRecord])))
+    none = text(client.get(url("changelist", north[UsageRecord]), {"operation__exact": "embeddings"}))
+
+    assert "With these filters: 1,200 tokens in, 34 tokens out." in page
+    assert "1,200 ≈" in page
+    assert "With these filters: 0 tokens in, 0 tokens out." in none
+
+
+def test_usage_page_says_who_counted(north):
+    assert "an estimate" in text(north.client().get(url("change", north[UsageRecord])))
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (admin_display.duration(812.4), "812 ms"),
+        (admin_display.duration(3210), "3.2 s"),
+        (admin_display.duration(245_000), "4 min 5 s"),
+        (admin_display.duration(None), "—"),
+        (admin_display.size(812), "812 bytes"),
+        (admin_display.size(3_400_000), "3.4 MB"),
+        (admin_display.size(None), "—"),
+        (admin_display.number(12345), "12,345"),
+        (admin_display.number(None), "—"),
+        (admin_display.moment(datetime(2026, 11, 23, 21, 49, tzinfo=UTC)), "23 Nov 2026, 21:49 UTC"),
+        (admin_display.moment(None), "—"),
+        (admin_display.clipped("a" * 12, 10), "a" * 10 + "…"),
+        (admin_display.clipped(None), ""),
+        (admin_display.progress(0, 0), "—"),
+        (admin_display.progress(7, 0), "7"),
+    ],
+)
+def test_values_read_well(shown, expected):
+    assert plain(str(shown)) == expected
