@@ -7,8 +7,12 @@ class LlmConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from core.lifecycle import on_shutdown
         from core.seeds import SEEDS, WORKSPACE_SEEDS
+        from llm.providers.connections import close_connections
         from llm.seeds import seed_all, seed_workspace
+
+        on_shutdown(close_connections)
 
         SEEDS.register("10-llm", seed_all)
         WORKSPACE_SEEDS.register("10-llm", seed_workspace)

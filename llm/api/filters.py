@@ -6,7 +6,7 @@ from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
 
 
-class ProviderFilters(filters.FilterSet):
+class ProviderFilters(filters.FilterSet):  # type: ignore[misc]  # the library has no types
     type = filters.ChoiceFilter(choices=ProviderType.choices)
 
     class Meta:
@@ -14,7 +14,7 @@ class ProviderFilters(filters.FilterSet):
         fields = {"slug": ["exact", "in"], "is_active": ["exact"], "updated_at": ["gte", "lte"]}
 
 
-class ModelFilters(filters.FilterSet):
+class ModelFilters(filters.FilterSet):  # type: ignore[misc]  # the library has no types
     kind = filters.ChoiceFilter(choices=ModelKind.choices)
     # An id, not a choice of rows: whether another workspace holds it must not show.
     provider = filters.UUIDFilter(field_name="provider_id")

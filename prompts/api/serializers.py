@@ -29,7 +29,7 @@ class PromptMessageSerializer(serializers.Serializer[Any]):
 
 
 class PromptVariantSerializer(serializers.ModelSerializer[PromptVariant]):
-    messages = PromptMessageSerializer(many=True, allow_empty=False, max_length=MAX_MESSAGES)
+    messages = PromptMessageSerializer(many=True, allow_empty=False, max_length=MAX_MESSAGES)  # type: ignore[call-arg]  # of the list
     model = ScopedRelatedField(model=Model, required=False, allow_null=True, help_text="Id or slug of a chat model.")
     variables = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="Names of the placeholders, in order of appearance."
