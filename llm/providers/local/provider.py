@@ -4,6 +4,8 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
+import numpy as np
+
 from llm.providers.local import embedding
 from plugins.contracts import (
     REFUSAL,
@@ -53,5 +55,12 @@ class LocalProvider:
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         if request.model != embedding.IDENTIFIER:
             raise ProviderFailure("unsupported", f"There is no local embedding model '{request.model}'.")
-        vectors, tokens = await asyncio.to_thread(embedding.embed, request.texts)
+        vectors = np.zeros((len(request.texts), embedding.DIMENSIONS), dtype=np.float32)
+        tokens = 0
+        parts = embedding.embed_in_parts(request.texts)
+        # One call of the model at a time: a cancelled request ends after the one that is under way.
+        while (part := await asyncio.to_thread(next, parts, None)) is not None:
+            places, rows, count = part
+            vectors[places] = rows
+            tokens += count
         return EmbeddingResponse(vectors, TokenUsage(input_tokens=tokens), embedding.IDENTIFIER)
