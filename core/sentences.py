@@ -15,12 +15,13 @@ ABBREVIATIONS = frozenset(
     """.split()  # noqa: SIM905  # a list of seventy quoted words reads worse
 )
 BEFORE_NUMBERS = frozenset("art ch eq eqs fig figs no nos nr p pp sec vol".split())  # noqa: SIM905  # as above
+LONGEST_WORD = 40  # characters to look back for an abbreviation; the whole sentence each time would be quadratic
 BREAK = re.compile(
     r"""
       (?P<blank>\n[ \t]*\n\s*)                                        # a blank line
     | (?P<line>\n(?=[ \t]*(?:[-*+•‣◦|#>]|\d{1,3}[.)][ \t]|```)))      # a line that starts an item, row or heading
     | (?P<wide>[。！？؟۔।]+[”’"')\]」』]*\s*)                           # marks that need no space after them
-    | (?P<mark>[.!?…]+[”’"')\]]*)(?=\s+\S)                            # a mark, then space, then something
+    | (?P<mark>(?<![.!?…])[.!?…]++[”’"')\]]*+)(?=\s++\S)              # marks, then space, then something
     """,
     re.VERBOSE,
 )
@@ -60,7 +61,7 @@ def _ends(text: str, start: int, mark: "re.Match[str]") -> bool:
         return True
     if following[0][-1].islower():
         return False
-    before = LAST_WORD.search(text, start, mark.start())
+    before = LAST_WORD.search(text, max(start, mark.start() - LONGEST_WORD), mark.start())
     if before is None:
         return True
     word = before[1].lower().rstrip(".")
