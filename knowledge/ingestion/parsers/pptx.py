@@ -1,41 +1,56 @@
-"""PPTX: slides as pages; titles, texts, tables, charts and notes."""
+"""PPTX: slides as pages; titles, texts, tables, charts, diagrams and notes."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from knowledge.ingestion.media_types import PPTX, SUPPORTED
-from knowledge.ingestion.parsers.office import opened
+from knowledge.ingestion.parsers.office import check_container
 from knowledge.ingestion.parsers.tables import markdown_table
 from plugins.contracts import Block, BlockKind, ParsedDocument
 
+A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
+RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"
+
 
 class PptxParser:
+    """Presentations, slide shows and templates of PowerPoint 2007 and later."""
+
     name = "pptx"
     version = 1
     media_types: tuple[str, ...] = (PPTX,)
     extensions: tuple[str, ...] = SUPPORTED[PPTX]
 
     def parse(self, path: Path) -> ParsedDocument:
-        import pptx
+        from pptx.package import Package
 
-        with opened(path):
-            deck = pptx.Presentation(str(path))
+        check_container(path)
+        deck = Package.open(str(path)).main_document_part.presentation
         blocks = tuple(block for number, slide in enumerate(deck.slides, 1) for block in _slide(slide, number))
-        return ParsedDocument(blocks, deck.core_properties.title or "")
+        return ParsedDocument(blocks, deck.core_properties.title or "", {"slides": len(deck.slides)})
 
 
 def _slide(slide: Any, number: int) -> Iterator[Block]:
+    """A slide under its title, or under its number where it has none."""
     title = slide.shapes.title
     name = " ".join(title.text_frame.text.split()) if title is not None else ""
-    yield Block(BlockKind.HEADING, name or f"Slide {number}", level=1, page=number)
-    for shape in slide.shapes:
-        if title is None or shape.shape_id != title.shape_id:
-            yield from _shape(shape, number)
-    if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
-        notes = slide.notes_slide.notes_text_frame.text.strip()
-        if notes:
-            yield Block(BlockKind.PARAGRAPH, f"Notes: {notes}", page=number)
+    body = [
+        block
+        for shape in slide.shapes
+        if title is None or shape.shape_id != title.shape_id
+        for block in _shape(shape, number)
+    ]
+    body += _notes(slide, number)
+    if name or body:
+        yield Block(BlockKind.HEADING, name or f"Slide {number}", level=1, page=number)
+    yield from body
+
+
+def _notes(slide: Any, number: int) -> list[Block]:
+    frame = slide.notes_slide.notes_text_frame if slide.has_notes_slide else None
+    text = frame.text.replace("\v", "\n").strip() if frame is not None else ""
+    return [Block(BlockKind.PARAGRAPH, f"Notes: {text}", page=number)] if text else []
 
 
 def _shape(shape: Any, number: int) -> Iterator[Block]:
@@ -49,24 +64,51 @@ def _shape(shape: Any, number: int) -> Iterator[Block]:
     elif getattr(shape, "has_chart", False):
         yield from _chart(shape.chart, number)
     elif shape.has_text_frame:
-        lines = [paragraph.text.replace("\v", "\n").strip() for paragraph in shape.text_frame.paragraphs]
-        text = "\n".join(line for line in lines if line)
-        if text:
-            yield Block(BlockKind.LIST if "\n" in text else BlockKind.PARAGRAPH, text, page=number)
+        yield from _texts(shape.text_frame, number)
+    else:
+        yield from _diagram(shape, number)
+
+
+def _texts(frame: Any, number: int) -> Iterator[Block]:
+    """The paragraphs of a shape; several are a list, indented as on the slide."""
+    found = [(one.level, one.text.replace("\v", "\n").strip()) for one in frame.paragraphs]
+    lines = [(level, text) for level, text in found if text]
+    if len(lines) == 1:
+        yield Block(BlockKind.PARAGRAPH, lines[0][1], page=number)
+    elif lines:
+        yield Block(BlockKind.LIST, "\n".join(f"{'  ' * level}- {text}" for level, text in lines), page=number)
 
 
 def _chart(chart: Any, number: int) -> Iterator[Block]:
-    """A chart as the table behind it."""
+    """A chart as its title and the table behind it."""
     title = chart.chart_title.text_frame.text.strip() if chart.has_title and chart.chart_title.has_text_frame else ""
     if title:
         yield Block(BlockKind.PARAGRAPH, title, page=number)
     for plot in chart.plots:
-        series = list(plot.series)
+        series = [(one.name or "", list(one.values)) for one in plot.series]
         categories = [str(category) for category in plot.categories]
-        rows = [["", *(one.name or "" for one in series)]]
-        for index, category in enumerate(categories):
-            values = [list(one.values) for one in series]
-            rows.append([category, *(str(value[index]) if index < len(value) else "" for value in values)])
+        rows = [["", *(name for name, _ in series)]]
+        for index in range(max([len(categories), *(len(values) for _, values in series)], default=0)):
+            label = categories[index] if index < len(categories) else ""
+            rows.append([label, *(_number(values[index]) if index < len(values) else "" for _, values in series)])
         text = markdown_table(rows)
         if text:
             yield Block(BlockKind.TABLE, text, page=number)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.15g}"
+
+
+def _diagram(shape: Any, number: int) -> Iterator[Block]:
+    """The texts of a SmartArt diagram, which stand in a part of their own."""
+    from pptx.oxml import parse_xml
+
+    for reference in shape.element.iter(DIAGRAM):
+        part = shape.part.related_part(reference.get(RELATION))
+        paragraphs = (
+            "".join(run.text or "" for run in one.iter(f"{A}t")).strip() for one in parse_xml(part.blob).iter(f"{A}p")
+        )
+        lines = [line for line in paragraphs if line]
+        if lines:
+            yield Block(BlockKind.LIST, "\n".join(f"- {line}" for line in lines), page=number)

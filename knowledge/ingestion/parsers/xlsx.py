@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from knowledge.ingestion.media_types import SUPPORTED, XLSX
-from knowledge.ingestion.parsers.office import opened
+from knowledge.ingestion.parsers.office import check_container
 from knowledge.ingestion.parsers.tables import markdown_table
 from plugins.contracts import Block, BlockKind, ParsedDocument, ParseError
 
@@ -15,6 +15,8 @@ MAX_CELLS = 2_000_000
 
 
 class XlsxParser:
+    """Workbooks of Excel 2007 and later, read row by row."""
+
     name = "xlsx"
     version = 1
     media_types: tuple[str, ...] = (XLSX,)
@@ -24,11 +26,11 @@ class XlsxParser:
         import openpyxl
         from openpyxl.utils.exceptions import InvalidFileException
 
-        with opened(path):
-            try:
-                book = openpyxl.load_workbook(path.open("rb"), read_only=True, data_only=True)
-            except (InvalidFileException, KeyError, zipfile.BadZipFile) as error:
-                raise ParseError("damaged", "The workbook is damaged and cannot be opened.") from error
+        check_container(path)
+        try:
+            book = openpyxl.load_workbook(path.open("rb"), read_only=True, data_only=True)
+        except (InvalidFileException, KeyError, zipfile.BadZipFile) as error:
+            raise ParseError("damaged", "The workbook is damaged and cannot be opened.") from error
         blocks = tuple(block for number, sheet in enumerate(book.worksheets, 1) for block in _sheet(sheet, number))
         return ParsedDocument(blocks, book.properties.title or "", {"sheets": ", ".join(book.sheetnames)[:2000]})
 
@@ -54,6 +56,6 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, datetime.datetime):
         return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ", "minutes")
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
+    if isinstance(value, float):
+        return f"{value:.15g}"  # as many digits as Excel keeps
     return str(value)
