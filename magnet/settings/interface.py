@@ -22,6 +22,9 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
     }
 }
 
+# Widgets of our own draw themselves with templates from templates/.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
 LOGIN_URL = "panel:login"
 LOGIN_REDIRECT_URL = "front-door"
 

@@ -79,10 +79,10 @@ def test_search_finds_no_foreign_row(north, south, model):
 def test_foreign_row_does_not_exist(north, south, model, page):
     client = north.client(Role.ADMIN)
 
-    response = client.get(url(page, south[model]), follow=True)
+    response = client.get(url(page, south[model]))
 
-    assert [status for _, status in response.redirect_chain] in ([302], []) or response.status_code == 404
-    assert response.redirect_chain or response.status_code in (403, 404)
+    assert response.status_code in (302, 403)
+    assert response.headers.get("Location", "/admin/") == "/admin/"
     assert "southern" not in text(response)
 
 
@@ -271,8 +271,10 @@ def test_sidebar_leads_only_where_one_may_go(north, role):
     client = north.client(role)
     links = set(re.findall(r'href="(/admin/[a-z_/]+/)"', text(client.get("/admin/"))))
 
+    answers = {link: client.get(link).status_code for link in links}
+
     assert len(links) > 10
-    assert {link: client.get(link).status_code for link in links if client.get(link).status_code >= 400} == {}
+    assert {link: status for link, status in answers.items() if status >= 400} == {}
 
 
 def test_admin_pages_carry_the_policy_of_the_adr(north):
