@@ -105,6 +105,26 @@ def test_word_style_with_an_outline_level_is_a_heading(tmp_path):
     assert [(block.kind, block.level) for block in word(tmp_path, write).blocks] == [(HEADING, 3), (HEADING, 3)]
 
 
+def test_word_code_keeps_its_lines_and_indents(tmp_path):
+    def write(document):
+        document.styles.add_style("Source Code", 1)
+        for line in ("if x:", "    return 1"):
+            document.add_paragraph(line, style="Source Code")
+
+    assert word(tmp_path, write).blocks == (Block(BlockKind.CODE, "if x:\n    return 1"),)
+
+
+def test_word_text_box_in_a_cell_is_read_once(tmp_path):
+    box = "<w:txbxContent><w:p><w:r><w:t>boxed</w:t></w:r></w:p></w:txbxContent>"
+    both = f"<mc:AlternateContent><mc:Choice>{box}</mc:Choice><mc:Fallback>{box}</mc:Fallback></mc:AlternateContent>"
+
+    def write(document):
+        cell = document.add_table(1, 1).cell(0, 0)
+        cell._tc.append(parse_xml(f"<w:p {NAMESPACES}><w:r><w:t>a</w:t>{both}</w:r></w:p>"))
+
+    assert texts(word(tmp_path, write)) == ["| a boxed |"]
+
+
 def test_word_merged_and_nested_cells_stay_in_their_columns(tmp_path):
     def write(document):
         table = document.add_table(2, 3)
@@ -130,6 +150,7 @@ def test_word_merged_and_nested_cells_stay_in_their_columns(tmp_path):
             "</mc:AlternateContent></w:r>",
             ["before", "boxed"],
         ),
+        ('<w:r><w:t>5 </w:t><w:sym w:font="Symbol" w:char="00B5"/><w:t>m</w:t><w:sym w:char="F0E0"/></w:r>', ["5 µm"]),
     ],
 )
 def test_word_text_is_what_a_reader_sees(tmp_path, inside, expected):
@@ -265,6 +286,8 @@ def test_tables_charts_and_groups_of_a_slide_are_read(tmp_path):
         chart = shapes.add_chart(XL_CHART_TYPE.LINE, 0, 0, Inches(3), Inches(3), data).chart
         chart.has_title = True
         chart.chart_title.text_frame.text = "Sales by year"
+        plot = next(node for node in chart._chartSpace.iter() if node.tag.endswith("}lineChart"))
+        plot.tag = plot.tag.replace("lineChart", "line3DChart")  # a kind that the library does not know
         shapes.add_group_shape().shapes.add_textbox(0, 0, 1, 1).text_frame.text = "Grouped"
 
     assert texts(slides(tmp_path, write)) == [
@@ -276,6 +299,29 @@ def test_tables_charts_and_groups_of_a_slide_are_read(tmp_path):
     ]
 
 
+def test_diagram_of_a_slide_is_a_list(tmp_path):
+    drawing = "http://schemas.openxmlformats.org/drawingml/2006"
+    data = f'<d xmlns:a="{drawing}/main"><a:p><a:t>Plan</a:t></a:p><a:p/><a:p><a:t>Do</a:t></a:p></d>'
+
+    def write(deck):
+        shapes = deck.slides.add_slide(deck.slide_layouts[6]).shapes
+        frame = shapes.add_table(1, 1, 0, 0, 1, 1)
+        part = pptx.opc.package.Part(
+            pptx.opc.packuri.PackURI("/ppt/diagrams/data1.xml"), "application/xml", deck.part.package
+        )
+        part.blob = data.encode()
+        relation = shapes.part.relate_to(part, f"{drawing}/relationships/diagramData")
+        graphic = frame._element.graphic.graphicData
+        graphic.set("uri", f"{drawing}/diagram")
+        graphic.remove(graphic[0])
+        relationships = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+        graphic.append(
+            parse_xml(f'<x:relIds xmlns:x="{drawing}/diagram" xmlns:r="{relationships}" r:dm="{relation}"/>')
+        )
+
+    assert texts(slides(tmp_path, write)) == ["Slide 1", "- Plan\n- Do"]
+
+
 # --- xlsx ------------------------------------------------------------------------------------------------------
 
 
@@ -285,7 +331,8 @@ def test_sheet_is_a_page_with_its_cells_as_a_table(tmp_path):
     book.active.append(["Kind", "Days", "From", None, "At"])
     book.active.append(["Annual", 28.0, datetime.date(2026, 1, 31), None, datetime.datetime(2026, 1, 31, 9, 5)])
     book.active.append([])
-    book.active.append(["Half\nday", 0.1 + 0.2, True])
+    book.active.append(["Half\nday", 0.1 + 0.2, True, None, 0.102])
+    book.active["E4"].number_format = "0.00%"
     book.create_sheet("Empty")
     book.create_sheet("Other").append(["x"])
     path = tmp_path / "file.xlsx"
@@ -296,7 +343,7 @@ def test_sheet_is_a_page_with_its_cells_as_a_table(tmp_path):
         Block(
             TABLE,
             "| Kind | Days | From | At |\n| --- | --- | --- | --- |\n"
-            "| Annual | 28 | 2026-01-31 | 2026-01-31 09:05 |\n| Half day | 0.3 | True |  |",
+            "| Annual | 28 | 2026-01-31 | 2026-01-31 09:05 |\n| Half day | 0.3 | True | 10.20% |",
             None,
             1,
         ),

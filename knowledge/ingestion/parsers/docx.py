@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ WITHOUT_TEXT = frozenset(
 )
 WRAPPERS = frozenset({f"{W}sdt", f"{W}sdtContent", f"{W}customXml", f"{W}ins", f"{W}moveTo"})
 NOTES = {f"{W}footnoteReference": "footnotes", f"{W}endnoteReference": "endnotes"}
+PRIVATE_USE = 0xD800  # from here on surrogates, then characters that mean something in one font alone
 HEADING = re.compile(r"heading (\d)|title$", re.I)
+CODE = re.compile(r"html preformatted|(?:source )?code\b|macro|verbatim", re.I)
 OTHER_MAIN_TYPES = (
     "application/vnd.ms-word.document.macroEnabled.main+xml",
     "application/vnd.ms-word.template.macroEnabledTemplate.main+xml",
@@ -54,6 +57,7 @@ class _Reader:
     def __init__(self, document: Any) -> None:
         self.levels = {style.style_id: _heading_level(style) for style in document.styles}
         self.lists = {style.style_id for style in document.styles if (style.name or "").lower().startswith("list")}
+        self.code = {style.style_id for style in document.styles if CODE.match(style.name or "")}
         self.notes = {kind: _notes(document, kind) for kind in NOTES.values()}
 
     def blocks(self, container: Any) -> Iterator[Block]:
@@ -68,7 +72,8 @@ class _Reader:
                 yield from self.blocks(element)
 
     def _paragraph(self, element: Any) -> Iterator[Block]:
-        text = _text(element).strip()
+        raw = _text(element)
+        text = raw.strip()
         style_node = element.find(f"{W}pPr/{W}pStyle")
         style = style_node.get(f"{W}val") if style_node is not None else ""
         numbering = element.find(f"{W}pPr/{W}numPr")
@@ -79,6 +84,8 @@ class _Reader:
             depth = numbering.find(f"{W}ilvl") if numbering is not None else None
             indent = "  " * int(depth.get(f"{W}val", 0)) if depth is not None else ""
             yield Block(BlockKind.LIST, f"{indent}- {text}")
+        elif text and style in self.code:
+            yield Block(BlockKind.CODE, raw.rstrip())
         elif text:
             yield Block(BlockKind.PARAGRAPH, text)
         yield from self._boxes(element)
@@ -91,10 +98,8 @@ class _Reader:
     @staticmethod
     def _boxes(element: Any) -> Iterator[Block]:
         for box in element.iter(f"{W}txbxContent"):
-            if any(parent.tag == f"{MC}Fallback" for parent in box.iterancestors()):
-                continue  # the same box again, for old programs
             text = "\n".join(filter(None, (_text(paragraph).strip() for paragraph in box.iter(f"{W}p"))))
-            if text:
+            if text and not _is_repeated(box):
                 yield Block(BlockKind.PARAGRAPH, text)
 
 
@@ -133,11 +138,19 @@ def _text(node: Any) -> str:
             parts.append(child.text or "")
         elif child.tag in CHARACTERS:
             parts.append(CHARACTERS[child.tag])
+        elif child.tag == f"{W}sym":
+            code = int(child.get(f"{W}char", "0"), 16)
+            parts.append(chr(code) if 0x20 <= code < PRIVATE_USE else "")
         elif child.tag == f"{M}oMath":
             parts.append(equation_text(child))
         elif isinstance(child.tag, str) and child.tag not in WITHOUT_TEXT:
             parts.append(_text(child))
     return "".join(parts)
+
+
+def _is_repeated(element: Any) -> bool:
+    """Whether it is the same text again, for programs that do not know text boxes."""
+    return next(element.iterancestors(f"{MC}Fallback"), None) is not None
 
 
 def _rows(table: Any) -> Iterator[list[str]]:
@@ -146,22 +159,16 @@ def _rows(table: Any) -> Iterator[list[str]]:
         for cell in row.iter(f"{W}tc"):
             if next(cell.iterancestors(f"{W}tr")) is not row:
                 continue  # of a table inside a cell, whose text comes with that cell
-            cells.append(" ".join(_text(paragraph) for paragraph in cell.iter(f"{W}p")))
+            cells.append(" ".join(_text(paragraph) for paragraph in cell.iter(f"{W}p") if not _is_repeated(paragraph)))
             span = cell.find(f"{W}tcPr/{W}gridSpan")
             cells.extend([""] * (min(int(span.get(f"{W}val", 1)), 100) - 1) if span is not None else [])
         yield cells
 
 
 def _merged(blocks: Iterator[Block]) -> Iterator[Block]:
-    """Items that follow each other are one list."""
-    items: list[str] = []
-    for block in blocks:
-        if block.kind is BlockKind.LIST:
-            items.append(block.text)
-            continue
-        if items:
-            yield Block(BlockKind.LIST, "\n".join(items))
-            items = []
-        yield block
-    if items:
-        yield Block(BlockKind.LIST, "\n".join(items))
+    """Items that follow each other are one list, lines of code one listing."""
+    for kind, group in groupby(blocks, key=lambda block: block.kind):
+        if kind in {BlockKind.LIST, BlockKind.CODE}:
+            yield Block(kind, "\n".join(block.text for block in group))
+        else:
+            yield from group

@@ -9,6 +9,7 @@ from knowledge.ingestion.parsers.office import check_container
 from knowledge.ingestion.parsers.tables import markdown_table
 from plugins.contracts import Block, BlockKind, ParsedDocument
 
+C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
 A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"
@@ -84,20 +85,36 @@ def _chart(chart: Any, number: int) -> Iterator[Block]:
     title = chart.chart_title.text_frame.text.strip() if chart.has_title and chart.chart_title.has_text_frame else ""
     if title:
         yield Block(BlockKind.PARAGRAPH, title, page=number)
-    for plot in chart.plots:
-        series = [(one.name or "", list(one.values)) for one in plot.series]
-        categories = [str(category) for category in plot.categories]
-        rows = [["", *(name for name, _ in series)]]
-        for index in range(max([len(categories), *(len(values) for _, values in series)], default=0)):
-            label = categories[index] if index < len(categories) else ""
-            rows.append([label, *(_number(values[index]) if index < len(values) else "" for _, values in series)])
-        text = markdown_table(rows)
-        if text:
-            yield Block(BlockKind.TABLE, text, page=number)
+    rows = list(_chart_rows(chart.element))
+    text = markdown_table(rows)
+    if text:
+        yield Block(BlockKind.TABLE, text, page=number)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.15g}"
+def _chart_rows(chart_space: Any) -> Iterator[list[str]]:
+    """A row for each category, a column for each series. Read from the XML, where every kind of chart is alike."""
+    series = list(chart_space.iter(f"{C}ser"))
+    names = ["".join(value.text or "" for tx in one.findall(f"{C}tx") for value in tx.iter(f"{C}v")) for one in series]
+    labels: dict[int, str] = {}
+    for one in series:
+        labels = {**_points(one, "xVal"), **_points(one, "cat"), **labels}
+    values = [_points(one, "yVal") | _points(one, "val") for one in series]
+    if any(values):
+        yield ["", *names]
+    for index in sorted({*labels, *(index for one in values for index in one)} if any(values) else ()):
+        yield [labels.get(index, ""), *(one.get(index, "") for one in values)]
+
+
+def _points(series: Any, name: str) -> dict[int, str]:
+    points = (point for axis in series.findall(f"{C}{name}") for point in axis.iter(f"{C}pt"))
+    return {int(point.get("idx", 0)): _number(point.findtext(f"{C}v") or "") for point in points}
+
+
+def _number(text: str) -> str:
+    try:
+        return f"{float(text):.15g}"
+    except ValueError:
+        return text
 
 
 def _diagram(shape: Any, number: int) -> Iterator[Block]:

@@ -1,6 +1,7 @@
 """XLSX: each sheet a page with its name as heading and its cells as a table; formulas by their stored values."""
 
 import datetime
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from knowledge.ingestion.parsers.office import check_container
 from knowledge.ingestion.parsers.tables import markdown_table
 from plugins.contracts import Block, BlockKind, ParsedDocument, ParseError
 
+PERCENT = re.compile(r"(\.0+)?%")
 MAX_CELLS = 2_000_000
 
 
@@ -39,8 +41,8 @@ def _sheet(sheet: Any, number: int) -> Iterator[Block]:
     sheet.reset_dimensions()  # a wrong dimension record hides rows
     rows: list[list[str]] = []
     cells = 0
-    for row in sheet.iter_rows(values_only=True):
-        rows.append([_shown(value) for value in row])
+    for row in sheet.iter_rows():
+        rows.append([_shown(cell) for cell in row])
         cells += len(row)
         if cells > MAX_CELLS:
             raise ParseError("too_large", f"The sheet '{sheet.title}' has more than {MAX_CELLS:,} cells.")
@@ -50,12 +52,14 @@ def _sheet(sheet: Any, number: int) -> Iterator[Block]:
         yield Block(BlockKind.TABLE, text, page=number)
 
 
-def _shown(value: Any) -> str:
+def _shown(cell: Any) -> str:
     """A cell as a person reads it."""
+    value = cell.value
     if value is None:
         return ""
     if isinstance(value, datetime.datetime):
         return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ", "minutes")
-    if isinstance(value, float):
-        return f"{value:.15g}"  # as many digits as Excel keeps
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        percent = PERCENT.search(cell.number_format)
+        return f"{value:.{len(percent[1] or '.') - 1}%}" if percent else f"{value:.15g}"  # Excel keeps 15 digits
     return str(value)
