@@ -3,9 +3,9 @@
 import uuid
 from collections.abc import Sequence
 
-from knowledge.choices import FieldType
 from knowledge.models import KnowledgeSource
 from knowledge.retrieval.search import SearchIndex
+from knowledge.schemas import FilterFields
 
 
 def search_indexes(workspace_id: uuid.UUID, source_ids: Sequence[uuid.UUID]) -> list[SearchIndex]:
@@ -18,7 +18,7 @@ def search_indexes(workspace_id: uuid.UUID, source_ids: Sequence[uuid.UUID]) -> 
         index = source.active_index
         assert index is not None
         assert index.dimensions is not None
-        fields = {field["name"]: FieldType(field["type"]) for field in source.filter_fields}
+        fields = {field.name: field.type for field in FilterFields.model_validate(source.filter_fields).root}
         found.append(
             SearchIndex(
                 index_id=index.pk,

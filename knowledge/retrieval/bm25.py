@@ -11,7 +11,7 @@ K1 = 1.5
 B = 0.75
 DIMENSIONS = 1_000_000_000  # pgvector's limit; our terms are below 2^30, folded into it
 RARE_SHARE = 0.05
-PRUNE_ABOVE = 50_000
+PRUNE_ABOVE = 10_000
 
 
 def position(term: int) -> int:

@@ -196,11 +196,12 @@ def _distance(index: SearchIndex, vector: Vectors | None) -> sql.Composable:
 
 def _tune(cursor: Any, query: HybridQuery) -> None:
     """How far HNSW looks: more in a larger index, so that its recall stays (measured: 200 at 100,000, 800 at 10^6).
-    A filter that it meets on the way makes it look on until there are enough."""
+    A filter that it meets on the way makes it look on until there are enough. A large table is never read whole."""
     largest = max(index.chunk_count for index in query.indexes if index.has_ann)
     wanted = max(query.candidates * 2, int(200 * (max(largest, 1) / 100_000) ** 0.6))
     cursor.execute(
-        "SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true)",
+        "SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),"
+        " set_config('enable_seqscan', 'off', true)",
         [str(min(max(wanted, 40), 1000))],
     )
 
