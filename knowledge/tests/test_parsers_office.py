@@ -226,20 +226,6 @@ def test_word_file_with_macros_is_read_without_them(tmp_path):
     assert texts(DocxParser().parse(path)) == ["Text."]
 
 
-def test_external_entity_reaches_nothing(tmp_path):
-    secret = tmp_path / "secret.txt"
-    secret.write_text("the secret")
-    word(tmp_path, lambda document: document.add_paragraph("Text MARK."))
-
-    def with_entity(data: bytes) -> bytes:
-        doctype = f'<!DOCTYPE d [<!ENTITY x SYSTEM "{secret.as_uri()}">]>'.encode()
-        return data.replace(b"<w:document", doctype + b"<w:document", 1).replace(b"MARK", b"&x;")
-
-    path = rewritten(tmp_path / "file.docx", {"word/document.xml": with_entity})
-
-    assert "secret" not in " ".join(texts(DocxParser().parse(path)))
-
-
 # --- pptx ------------------------------------------------------------------------------------------------------
 
 
@@ -275,7 +261,7 @@ def test_slide_is_a_page_under_its_title(tmp_path):
 
 def test_tables_charts_and_groups_of_a_slide_are_read(tmp_path):
     data = CategoryChartData()
-    data.categories = ["2024", "2025"]
+    data.categories = ["007", "2025"]
     data.add_series("Sales", (1.5, 20))
 
     def write(deck):
@@ -294,7 +280,7 @@ def test_tables_charts_and_groups_of_a_slide_are_read(tmp_path):
         "Figures",
         "| Head |\n| --- |\n| Cell |",
         "Sales by year",
-        "|  | Sales |\n| --- | --- |\n| 2024 | 1.5 |\n| 2025 | 20 |",
+        "|  | Sales |\n| --- | --- |\n| 007 | 1.5 |\n| 2025 | 20 |",
         "Grouped",
     ]
 
@@ -426,3 +412,52 @@ def test_locked_and_cut_containers_are_told_apart(tmp_path):
 )
 def test_rows_as_a_markdown_table(rows, expected):
     assert markdown_table(rows) == expected
+
+
+# --- entities --------------------------------------------------------------------------------------------------
+
+
+def word_file(path: Path) -> None:
+    document = docx.Document()
+    document.add_paragraph("Text MARK.")
+    document.save(path)
+
+
+def deck_file(path: Path) -> None:
+    deck = pptx.Presentation()
+    deck.slides.add_slide(deck.slide_layouts[5]).shapes.title.text = "Text MARK."
+    deck.save(path)
+
+
+def book_file(path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["Text MARK."])
+    book.save(path)
+
+
+@pytest.mark.parametrize(
+    "write, name, member, root, parser",
+    [
+        (word_file, "file.docx", "word/document.xml", b"<w:document", DocxParser()),
+        (deck_file, "file.pptx", "ppt/slides/slide1.xml", b"<p:sld", PptxParser()),
+        (book_file, "file.xlsx", "xl/worksheets/sheet1.xml", b"<worksheet", XlsxParser()),
+    ],
+)
+def test_external_entity_reaches_nothing(tmp_path, write, name, member, root, parser):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the secret")
+    write(tmp_path / name)
+
+    def with_entity(data: bytes) -> bytes:
+        doctype = f'<!DOCTYPE d [<!ENTITY x SYSTEM "{secret.as_uri()}">]>'.encode()
+        assert root in data
+        assert b"MARK" in data
+        return data.replace(root, doctype + root, 1).replace(b"MARK", b"&x;")
+
+    path = rewritten(tmp_path / name, {member: with_entity})
+
+    try:
+        read = " ".join(texts(parser.parse(path)))
+    except (ValueError, SyntaxError) as refused:  # as the library of this format answers an entity
+        read = str(refused)
+    assert "the secret" not in read

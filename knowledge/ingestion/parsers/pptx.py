@@ -1,5 +1,6 @@
 """PPTX: slides as pages; titles, texts, tables, charts, diagrams and notes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from plugins.contracts import Block, BlockKind, ParsedDocument
 
 C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
 A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+NUMBERS = frozenset({f"{C}numCache", f"{C}numLit"})
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"
 
@@ -106,15 +109,15 @@ def _chart_rows(chart_space: Any) -> Iterator[list[str]]:
 
 
 def _points(series: Any, name: str) -> dict[int, str]:
+    """The values or labels of a series by their places."""
     points = (point for axis in series.findall(f"{C}{name}") for point in axis.iter(f"{C}pt"))
-    return {int(point.get("idx", 0)): _number(point.findtext(f"{C}v") or "") for point in points}
+    return {int(point.get("idx", 0)): _shown(point) for point in points}
 
 
-def _number(text: str) -> str:
-    try:
-        return f"{float(text):.15g}"
-    except ValueError:
-        return text
+def _shown(point: Any) -> str:
+    text = point.findtext(f"{C}v") or ""
+    is_number = point.getparent().tag in NUMBERS and NUMBER.fullmatch(text)
+    return f"{float(text):.15g}" if is_number else text
 
 
 def _diagram(shape: Any, number: int) -> Iterator[Block]:
