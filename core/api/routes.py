@@ -31,7 +31,8 @@ def variants(name: str, viewset: type[ViewSetMixin]) -> list[URLPattern]:
 
 def verb(route: str, viewset: type[ViewSetMixin], name: str, **actions: str) -> URLPattern:
     """A verb on a resource: `verb("documents/<str:id>/retry", DocumentViewSet, "documents-retry", post="retry")`."""
-    return path(route, _view(viewset, actions), name=name)
+    pattern: URLPattern = path(route, _view(viewset, actions), name=name)
+    return pattern
 
 
 def _view(viewset: Any, actions: dict[str, str]) -> Any:

@@ -17,7 +17,8 @@ from core.sentences import split_sentences
 from llm.providers.local import embedding
 from plugins.contracts import Grounding, GroundingPassage, Vectors
 
-MAX_SENTENCES = 80
+MAX_SENTENCES = 32
+MAX_EMBEDDED = 600
 WORD = re.compile(r"[^\W_]+(?:['’.][^\W_]+)*", re.UNICODE)
 QUESTION_WORDS = frozenset(
     """
@@ -50,6 +51,7 @@ class Sentence:
 
     passage: GroundingPassage
     text: str
+    heading: str
     context: str
 
 
@@ -72,9 +74,9 @@ def sentences_of(passages: Sequence[GroundingPassage]) -> list[Sentence]:
         for start, end in split_sentences(passage.text):
             text = passage.text[start:end]
             if _quotable(text):
-                found.append(Sentence(passage, text, f"{heading}. {before}".strip()))
+                found.append(Sentence(passage, text, heading, f"{heading}. {before}".strip()))
             before = text[-200:]
-    return found[:MAX_SENTENCES]
+    return found
 
 
 def _quotable(text: str) -> bool:
@@ -111,6 +113,14 @@ class Question:
         held = set(stems(text))
         return sum(w for term, w in self.weights.items() if term in held) / sum(self.weights.values())
 
+    def score(self, sentence: Sentence, similarity: float) -> Scored:
+        """How well the sentence answers: meaning, words with and without context, kind of answer, rank of passage."""
+        coverage = self.coverage(f"{sentence.context} {sentence.text}")
+        own = self.coverage(sentence.text)
+        position = 1.0 / (1 + 0.15 * (sentence.passage.marker - 1))
+        score = 0.55 * similarity + 0.15 * coverage + 0.15 * own + 0.1 * self.type_fits(sentence.text) + 0.05 * position
+        return Scored(sentence, score, similarity, coverage)
+
     def type_fits(self, text: str) -> float:
         """1 when the text holds the kind of thing that is asked for, 0 when not, 0.5 when nothing is known."""
         for asked, wanted in ((EXPECTS_NUMBER, NUMBER), (EXPECTS_TIME, TIME), (EXPECTS_PERSON, NAME)):
@@ -119,30 +129,23 @@ class Question:
         return 0.5
 
 
-def vectors_of(question: str, sentences: Sequence[Sentence]) -> tuple[Vectors, Vectors]:
-    """Cosine similarities of the question to each sentence, alone and within its context."""
-    texts = [question, *(s.text for s in sentences), *(f"{s.context} {s.text}" for s in sentences)]
+def similarities(question: str, sentences: Sequence[Sentence]) -> Vectors:
+    """Cosine similarity of the question to each sentence under its heading."""
+    texts = [question, *(f"{s.heading}: {s.text}"[:MAX_EMBEDDED] for s in sentences)]
     vectors, _ = embedding.embed(texts)
-    similarity = vectors[1:] @ vectors[0]
-    count = len(sentences)
-    alone: Vectors = np.clip(similarity[:count], 0, 1)
-    within: Vectors = np.clip(similarity[count:], 0, 1)
-    return alone, within
+    found: Vectors = np.clip(vectors[1:] @ vectors[0], 0, 1)
+    return found
 
 
 def rank(grounding: Grounding) -> tuple[Question, list[Scored]]:
-    """The sentences by fit, best first."""
+    """The sentences by fit, best first. Those that share the fewest words with the question are left out unread, so
+    that an answer takes a fraction of a second."""
     sentences = sentences_of(grounding.passages)
     question = Question(grounding.question, sentences)
+    sentences = sorted(sentences, key=lambda s: (-question.coverage(f"{s.context} {s.text}"), s.passage.marker))
+    sentences = sentences[:MAX_SENTENCES]
     if not sentences:
         return question, []
-    alone, within = vectors_of(grounding.question, sentences)
-    scored = []
-    for index, sentence in enumerate(sentences):
-        coverage = question.coverage(f"{sentence.context} {sentence.text}")
-        own = question.coverage(sentence.text)
-        position = 1.0 / (1 + 0.15 * (sentence.passage.marker - 1))
-        similarity = 0.5 * float(alone[index]) + 0.5 * float(within[index])
-        score = 0.55 * similarity + 0.2 * coverage + 0.15 * own + 0.1 * question.type_fits(sentence.text) * position
-        scored.append(Scored(sentence, score, similarity, coverage))
+    similarity = similarities(grounding.question, sentences)
+    scored = [question.score(sentence, float(similarity[i])) for i, sentence in enumerate(sentences)]
     return question, sorted(scored, key=lambda one: -one.score)
