@@ -2,19 +2,25 @@
 
 A job is executed by whoever holds its lease. A process that dies stops renewing it, and the sweeper gives the job to
 another. A process that was only slow finds at its next check, and at the latest in its last transaction, that the token
-is no longer its own.
+is no longer its own. A process that is told to end (SIGTERM) gives its job back at once.
 """
 
 import logging
+import os
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import FrameType
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import DatabaseError, connection, models, transaction
+from django.db import Error as DatabaseFailure
+from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.faults import fault
@@ -22,6 +28,7 @@ from core.queue import Queue, enqueue
 from observability.choices import JobStatus
 from observability.models import Job
 from observability.services import job_delay, job_end
+from observability.tracing import TraceRecorder, recording
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +55,17 @@ class JobCancelled(Exception):
     """Somebody asked to cancel the job."""
 
 
+class WorkerStopping(BaseException):
+    """This process was told to end while it worked; no failure of the work, so nothing may swallow it."""
+
+
 @dataclass
 class LeasedJob:
     """A job that this process holds."""
 
     job: Job
     token: int
+    recorder: TraceRecorder
 
     def check(self) -> None:
         """Raise LeaseLost or JobCancelled when the work should stop."""
@@ -75,9 +87,10 @@ class LeasedJob:
             raise JobCancelled(str(self.job.pk))
 
     def progress(self, done: int, total: int | None = None) -> None:
-        """Show how far the work is."""
+        """Show how far the work is, and store what it has spent."""
         values = {"progress_done": done, **({} if total is None else {"progress_total": total})}
         Job._unscoped.filter(pk=self.job.pk, lease_token=self.token).update(**values)
+        self.recorder.save_usage()
 
 
 def lease_time() -> timedelta:
@@ -86,18 +99,52 @@ def lease_time() -> timedelta:
 
 def run_leased(job_id: uuid.UUID, work: Callable[[LeasedJob], None]) -> None:
     """Execute a job if it is free: lease it, work, and write how it ended. Delivered twice, it runs once."""
-    leased = _claim(job_id)
-    if leased is None:
-        return
-    fault("job.leased")
-    stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(leased, stop), name=f"heartbeat {job_id}", daemon=True)
-    heart.start()
+    leased: LeasedJob | None = None
+    stopping = False
+    with _told_to_stop():
+        try:
+            leased = _claim(job_id)
+            if leased is not None:
+                fault("job.leased")
+                with _heartbeat(leased), recording(leased.recorder):
+                    _execute(leased, work)
+        except WorkerStopping:
+            stopping = True
+    if leased is not None:
+        _leave(leased, stopping)
+    if stopping:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _leave(leased: LeasedJob, stopping: bool) -> None:
+    """Store the trace of the attempt; what was interrupted goes back to the queue."""
+    if stopping:
+        connection.close()  # the signal may have struck in the middle of a query
     try:
-        _execute(leased, work)
+        if stopping:
+            _give_back(leased)
+        if leased.recorder.spans or leased.recorder.usage:
+            leased.recorder.save()
+    except DatabaseFailure:
+        logger.exception("job.trace_lost", extra={"job_id": str(leased.job.pk)})
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Within the block, SIGTERM raises WorkerStopping. Only the main thread can hear it; others work as always."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: it must not strike while the job is given back
+        raise WorkerStopping
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
     finally:
-        stop.set()
-        heart.join(timeout=5)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _execute(leased: LeasedJob, work: Callable[[LeasedJob], None]) -> None:
@@ -112,6 +159,8 @@ def _execute(leased: LeasedJob, work: Callable[[LeasedJob], None]) -> None:
         _again_or_failed(leased, failure.code, failure.reason)
     except PermanentFailure as failure:
         _finish(leased, JobStatus.FAILED, failure.code, failure.reason)
+    except SoftTimeLimitExceeded:
+        _again_or_failed(leased, "timed_out", "It took longer than a task may.")
     except Exception as error:  # whatever the work raises is recorded on the job and logged, and may be tried again
         logger.exception("job.attempt_failed", extra={"job_id": str(leased.job.pk)})
         _again_or_failed(leased, "internal_error", f"Unexpected {type(error).__name__}; the log has the details.")
@@ -119,31 +168,45 @@ def _execute(leased: LeasedJob, work: Callable[[LeasedJob], None]) -> None:
 
 @transaction.atomic
 def _claim(job_id: uuid.UUID) -> LeasedJob | None:
-    now = timezone.now()
-    free = models.Q(status=JobStatus.PENDING, available_at__lte=now)
-    rows = Job._unscoped.select_for_update(skip_locked=True).filter(free, pk=job_id)
-    job: Job | None = rows.first()
+    free = Job._unscoped.filter(pk=job_id, status=JobStatus.PENDING, available_at__lte=timezone.now())
+    job: Job | None = free.select_for_update(skip_locked=True).first()
     if job is None:
         return None
     job.move_to(JobStatus.RUNNING)
     job.attempts += 1
     job.lease_token += 1
-    job.lease_expires_at, job.heartbeat_at = now + lease_time(), now
-    job.started_at = job.started_at or now
+    job.started_at = job.started_at or timezone.now()
     job.save()
-    return LeasedJob(job, job.lease_token)
+    _renew(job.pk, job.lease_token)
+    recorder = TraceRecorder(job.title, job.kind, job.workspace_id, job.created_by_id)
+    return LeasedJob(job, job.lease_token, recorder)
+
+
+def _renew(job_id: uuid.UUID, token: int) -> None:
+    """By the database's clock, which all processes share."""
+    held = Job._unscoped.filter(pk=job_id, lease_token=token, status=JobStatus.RUNNING)
+    held.update(heartbeat_at=Now(), lease_expires_at=Now() + lease_time())
+
+
+@contextmanager
+def _heartbeat(leased: LeasedJob) -> Iterator[None]:
+    stop = threading.Event()
+    heart = threading.Thread(target=_beat, args=(leased, stop), name=f"heartbeat {leased.job.pk}", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        heart.join(timeout=5)
 
 
 def _beat(leased: LeasedJob, stop: threading.Event) -> None:
     """Renew the lease each quarter of its time, on a connection of this thread's own."""
     try:
         while not stop.wait(settings.JOB_LEASE_SECONDS / 4):
-            now = timezone.now()
             try:
-                Job._unscoped.filter(pk=leased.job.pk, lease_token=leased.token, status=JobStatus.RUNNING).update(
-                    heartbeat_at=now, lease_expires_at=now + lease_time()
-                )
-            except DatabaseError:
+                _renew(leased.job.pk, leased.token)
+            except DatabaseFailure:
                 logger.warning("job.heartbeat_failed", extra={"job_id": str(leased.job.pk)})
                 connection.close()
     finally:
@@ -153,6 +216,7 @@ def _beat(leased: LeasedJob, stop: threading.Event) -> None:
 @contextmanager
 def _held(leased: LeasedJob) -> Iterator[Job | None]:
     """The job's locked row while it is still ours, else None."""
+    connection.close_if_unusable_or_obsolete()  # a database that was restarted meanwhile is asked anew
     with transaction.atomic():
         rows = Job._unscoped.select_for_update()
         yield rows.filter(pk=leased.job.pk, lease_token=leased.token, status=JobStatus.RUNNING).first()
@@ -169,12 +233,24 @@ def _again_or_failed(leased: LeasedJob, code: str, reason: str) -> None:
     with _held(leased) as job:
         if job is None:
             return
-        if job.attempts >= MAX_ATTEMPTS:
+        if job.cancel_requested_at is not None:
+            job_end(job, JobStatus.CANCELLED, code="cancelled", reason="Cancelled while it ran.")
+        elif job.attempts >= MAX_ATTEMPTS:
             job_end(job, JobStatus.FAILED, code=code, reason=f"{reason} Tried {job.attempts} times.")
         else:
             job.reason_code, job.reason = code, reason
             release(job, delay=job_delay(job))
         job.save()
+
+
+def _give_back(leased: LeasedJob) -> None:
+    """Back into the queue as if it had not begun: the process ends, the work is not to blame."""
+    with _held(leased) as job:
+        if job is not None:
+            job.attempts = max(job.attempts - 1, 0)
+            release(job)
+            job.save()
+            logger.info("job.given_back", extra={"job_id": str(job.pk)})
 
 
 def release(job: Job, *, delay: timedelta = timedelta()) -> None:

@@ -13,6 +13,7 @@ from core.queue import Queue, enqueue
 from observability.choices import JobStatus, RunKind
 from observability.job_kinds import kind_of
 from observability.models import Job, Run
+from observability.plain import plain
 from observability.runs.live import PROCESS
 from observability.runs.store import LEASE
 
@@ -105,7 +106,7 @@ def run_create(*, principal: Principal, kind: RunKind, target: Any, variant: Any
         target_slug=target.slug,
         variant=variant.number,
         variant_id=variant.pk,
-        input=given,
+        input=plain(given),
         user_id=principal.user_id,
         key_id=principal.key_id,
         process=PROCESS,

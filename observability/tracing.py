@@ -15,6 +15,7 @@ from core.access import Principal
 from core.ids import uuid7
 from observability.choices import Operation, SpanStatus
 from observability.models import Run, Span, Trace, UsageRecord
+from observability.plain import plain, plain_text
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class SpanRecord:
 
 @dataclass
 class TraceRecorder:
-    """The trace of one run or job, until it is stored by `save()`."""
+    """The trace of one run or of one attempt at a job, until it is stored by `save()`.
+
+    usage_stored: how many entries of the usage are in the database already.
+    """
 
     name: str
     kind: str
@@ -66,25 +70,42 @@ class TraceRecorder:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     spans: list[SpanRecord] = field(default_factory=list)
     usage: list[UsageEntry] = field(default_factory=list)
+    usage_stored: int = 0
 
     @transaction.atomic
-    def save(self, run: Run | None = None) -> Trace:
-        """Store trace, spans and usage. Call it once; the trace's time runs until now."""
+    def save(self, run: Run | None = None, *, failed: bool = False) -> Trace:
+        """Store the trace with its spans and the usage that is not stored yet. The trace's time runs until now."""
+        broken = any(span.status is SpanStatus.ERROR for span in self.spans if span.parent_id is None)
+        trace = self._save_trace(SpanStatus.ERROR if failed or broken else SpanStatus.OK)
+        Span._unscoped.bulk_create(self._span(span) for span in self.spans)
+        UsageRecord._unscoped.bulk_create(self._usage(entry, run) for entry in self.usage[self.usage_stored :])
+        return trace
+
+    @transaction.atomic
+    def save_usage(self) -> None:
+        """Store what was spent so far: a process that is killed loses the books of its last step only."""
+        known = len(self.usage)
+        if known == self.usage_stored:
+            return
+        self._save_trace(SpanStatus.OK)
+        UsageRecord._unscoped.bulk_create(self._usage(entry, None) for entry in self.usage[self.usage_stored : known])
+        transaction.on_commit(lambda: setattr(self, "usage_stored", known))
+
+    def _save_trace(self, status: SpanStatus) -> Trace:
         elapsed = datetime.now(UTC) - self.started_at
-        failed = any(span.status is SpanStatus.ERROR for span in self.spans if span.parent_id is None)
         trace = Trace(
             id=self.id,
             workspace_id=self.workspace_id,
-            name=self.name[:200],
+            name=plain_text(self.name)[:200],
             kind=self.kind,
-            status=SpanStatus.ERROR if failed else SpanStatus.OK,
+            status=status,
             started_at=self.started_at,
             duration_ms=int(elapsed / timedelta(milliseconds=1)),
             user_id=self.user_id,
         )
-        trace.save(force_insert=True)
-        Span._unscoped.bulk_create(self._span(span) for span in self.spans)
-        UsageRecord._unscoped.bulk_create(self._usage(entry, run) for entry in self.usage)
+        Trace._unscoped.bulk_create(
+            [trace], update_conflicts=True, unique_fields=["id"], update_fields=["status", "duration_ms"]
+        )
         return trace
 
     def _span(self, record: SpanRecord) -> Span:
@@ -93,13 +114,13 @@ class TraceRecorder:
             workspace_id=self.workspace_id,
             trace_id=self.id,
             parent_id=record.parent_id,
-            name=record.name[:200],
+            name=plain_text(record.name)[:200],
             operation=record.operation,
             status=record.status,
-            error=record.error[:300],
+            error=plain_text(record.error)[:300],
             started_at=record.started_at,
             duration_ms=record.duration_ms,
-            attributes=record.attributes,
+            attributes=plain(record.attributes),
         )
 
     def _usage(self, entry: UsageEntry, run: Run | None) -> UsageRecord:
@@ -128,9 +149,11 @@ def start_trace(name: str, kind: str, principal: Principal) -> TraceRecorder:
 def recording(recorder: TraceRecorder) -> Iterator[TraceRecorder]:
     """Within the block, spans and usage go to this recorder."""
     token = _recorder.set(recorder)
+    parent = _parent.set(None)
     try:
         yield recorder
     finally:
+        _parent.reset(parent)
         _recorder.reset(token)
 
 

@@ -9,7 +9,7 @@ from django.db import transaction
 from core.access import Permission, Principal
 from observability.choices import RunKind
 from observability.models import Run
-from observability.runs.live import Closing, Work
+from observability.runs.work import Closing, Work
 from observability.services import run_create
 from observability.tracing import start_trace
 from rag.answering.answer import answer_object, incomplete

@@ -5,6 +5,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
+from asgiref.sync import sync_to_async
+from django.db import connections
 from django.http import StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -58,6 +60,8 @@ def stream_response(events: AsyncIterator[Numbered]) -> StreamingHttpResponse:
 
 
 async def _frames(events: AsyncIterator[Numbered]) -> AsyncIterator[bytes]:
+    # A connection that the view used would be held to the stream's end.
+    await sync_to_async(connections.close_all)()
     pending = asyncio.ensure_future(anext(events, None))
     try:
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -12,10 +13,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from core import lifecycle
 from core.access import Permission, Principal
 from core.api.sse import EventStreamRenderer, last_event_id, stream_response
 from core.api.views import AsyncAPIView, ListRetrieve, is_uuid
-from core.database import in_database
 from core.exceptions import NotFound, PermissionRefused
 from observability.api.serializers import (
     JobSerializer,
@@ -26,11 +27,14 @@ from observability.api.serializers import (
 )
 from observability.choices import JobStatus
 from observability.models import Job, Run, Trace
+from observability.plain import plain
 from observability.runs import live
+from observability.runs.store import patiently
 from observability.selectors import jobs_of, may_read_content, runs_of, traces_of
 from observability.services import job_cancel, job_retry
 
 POLL_SECONDS = 0.5
+CHANGES = ("status", "progress", "attempts", "reason")
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID", int, OpenApiParameter.HEADER, description="The number of the last event that was seen."
@@ -76,7 +80,7 @@ class JobEventsView(AsyncAPIView):
     async def get(self, request: Request, id: str) -> Any:
         """An event `job.progress` at each change, and `job.finished` at the end."""
         job = await sync_to_async(self._find)(id)
-        return stream_response(_job_events(job.pk))
+        return stream_response(job_events(self.principal, job.pk))
 
     def _find(self, id: str) -> Job:
         found = jobs_of(self.principal).filter(pk=id).first() if is_uuid(id) else None
@@ -85,28 +89,35 @@ class JobEventsView(AsyncAPIView):
         return found
 
 
-class _JobEvent:
-    def __init__(self, seq: int, name: str, data: dict[str, Any]) -> None:
-        self.seq, self.name, self.data = seq, name, data
+@dataclass(frozen=True)
+class JobEvent:
+    """A change of a job. The numbers count from 1 in each stream: a job's events are not kept."""
+
+    seq: int
+    name: str
+    data: dict[str, Any]
 
 
-async def _job_events(job_id: uuid.UUID) -> AsyncIterator[_JobEvent]:
+async def job_events(principal: Principal, job_id: uuid.UUID) -> AsyncIterator[JobEvent]:
+    """What the job looks like now, and again at each change, until it has ended or is deleted."""
     seq, last = 0, None
-    while True:
-        job = await in_database(_load_job, job_id)
-        shown = None if job is None else dict(JobSerializer(job).data)
-        if shown is not None and (shown["status"], shown["progress"], shown["attempts"]) != last:
-            last = (shown["status"], shown["progress"], shown["attempts"])
-            seq += 1
-            yield _JobEvent(seq, "job.finished" if shown["status"] in ENDED else "job.progress", shown)
-        if shown is None or shown["status"] in ENDED:
+    while not lifecycle.stopping():
+        shown = await patiently(_shown, principal, job_id)
+        if shown is None:
+            return
+        ended = shown["status"] in ENDED
+        seen = {name: shown[name] for name in CHANGES}
+        if seen != last:
+            last, seq = seen, seq + 1
+            yield JobEvent(seq, "job.finished" if ended else "job.progress", shown)
+        if ended:
             return
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _load_job(job_id: uuid.UUID) -> Job | None:
-    job: Job | None = Job._unscoped.filter(pk=job_id).first()
-    return job
+def _shown(principal: Principal, job_id: uuid.UUID) -> dict[str, Any] | None:
+    job = jobs_of(principal).filter(pk=job_id).first()
+    return None if job is None else plain(JobSerializer(job).data)
 
 
 class RunViewSet(ListRetrieve):
@@ -129,7 +140,8 @@ class RunViewSet(ListRetrieve):
         return RunDetailSerializer if self.action == "retrieve" else RunSerializer
 
     def queryset_for(self, principal: Principal) -> Any:
-        return runs_of(principal)
+        rows = runs_of(principal)
+        return rows if self.action == "retrieve" else rows.defer("answer")
 
 
 class _OneRunView(AsyncAPIView):

@@ -1,5 +1,6 @@
 """The typed events that engines yield. Only `core/api/sse.py` knows how they look on the wire."""
 
+import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -38,3 +39,8 @@ class NumberedEvent:
     @property
     def is_terminal(self) -> bool:
         return self.name in TERMINAL
+
+
+def numbered(run_id: uuid.UUID, seq: int, event: Event) -> NumberedEvent:
+    """The event with its place in its run."""
+    return NumberedEvent(seq, event.name, {"run_id": str(run_id), "seq": seq, **event.data})

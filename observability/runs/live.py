@@ -6,59 +6,41 @@ terminal event, in the transaction that stores its answer.
 """
 
 import asyncio
-import contextlib
+import contextvars
 import logging
 import os
 import socket
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from django.db import transaction
-from django.utils import timezone
+from asgiref.sync import sync_to_async
+from django.db import connections
 
 from core import lifecycle
 from core.api.problems import problem_of
+from core.context import request_id
 from core.database import in_database
 from core.exceptions import MagnetError
 from core.faults import fault
 from observability.choices import RunStatus
 from observability.models import Run
-from observability.runs import store
-from observability.runs.events import Event, EventName, NumberedEvent
-from observability.tracing import TraceRecorder, recording
+from observability.runs import closing, store
+from observability.runs.events import TERMINAL, Event, EventName, NumberedEvent, numbered
+from observability.runs.frames import framed
+from observability.runs.work import Ending, StopReason, Work
+from observability.tracing import recording
 
 logger = logging.getLogger(__name__)
 
-LINGER_SECONDS = 30.0
 PUBLISH_SECONDS = 0.1
 FLUSH_SECONDS = 1.0
+RUN_SECONDS = 900.0  # longer than the deadlines of all model calls of one answer
+TURN_EVENTS = 50
 PROCESS = f"{socket.gethostname()}:{os.getpid()}"
-
-
-@dataclass(frozen=True)
-class Closing:
-    """What the engine's service says at the end: the engine's part of the answer object and the columns."""
-
-    answer: dict[str, Any]
-    content: str
-    complete: bool
-    finish_reason: str = ""
-    resolution: str = ""
-    model: str = ""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a run does. events: the engine's; content: the text so far; close: called once, inside the closing
-    transaction, also after a failure or a cancellation, to store what there is."""
-
-    events: AsyncIterator[Event]
-    content: Callable[[], str]
-    close: Callable[[Run], Closing]
-    recorder: TraceRecorder
 
 
 class RunFailed(MagnetError):
@@ -73,188 +55,194 @@ class RunFailed(MagnetError):
 
 @dataclass
 class LiveRun:
-    """A run that this process executes."""
+    """A run that this process executes, with its events so far.
+
+    published, flushed: how many of them other processes and the database have. resting: the flusher is between two
+    looks and may be disturbed. closing: the engine has ended, so there is nothing to stop any more.
+    """
 
     run: Run
     work: Work
-    task: "asyncio.Task[None] | None" = None
     events: list[NumberedEvent] = field(default_factory=list)
-    news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     readers: int = 0
     unread_since: float = field(default_factory=time.monotonic)
     published: int = 0
     flushed: int = 0
+    begun: bool = False
+    resting: bool = False
+    closing: bool = False
+    over: bool = False
+    stop_reason: StopReason | None = None
+    task: "asyncio.Task[None] | None" = None
 
-    async def emit(self, event: Event) -> None:
-        seq = len(self.events) + 1
-        data = {"run_id": str(self.run.pk), "seq": seq, **event.data}
-        await self.append(NumberedEvent(seq, event.name, data))
+    def emit(self, event: Event) -> None:
+        for piece in framed(event):
+            self.append(numbered(self.run.pk, len(self.events) + 1, piece))
 
-    async def append(self, event: NumberedEvent) -> None:
-        async with self.news:
-            self.events.append(event)
-            self.news.notify_all()
+    def append(self, event: NumberedEvent) -> None:
+        self.events.append(event)
+        self.over = event.is_terminal
+        self.news.set()
+        self.news = asyncio.Event()
 
     async def behind(self, seq: int) -> list[NumberedEvent]:
-        """The events behind this number, as soon as there is one."""
-        async with self.news:
-            await self.news.wait_for(lambda: len(self.events) > seq)
-            return self.events[seq:]
+        """The events behind this number, as soon as there is one; none when there will be none."""
+        while len(self.events) <= seq and not self.over:
+            await self.news.wait()
+        return self.events[seq:]
+
+    def stop(self, reason: StopReason) -> None:
+        """End the engine's work; what it has said is stored. Nothing happens once it has ended or is being stopped."""
+        if self.closing or self.stop_reason is not None:
+            return
+        self.stop_reason = reason
+        if self.begun and self.task is not None:
+            self.task.cancel()
 
     @property
-    def abandoned(self) -> bool:
-        return self.readers == 0 and time.monotonic() - self.unread_since > LINGER_SECONDS
+    def unread(self) -> bool:
+        return self.readers == 0 and time.monotonic() - self.unread_since > store.LINGER.total_seconds()
 
 
 _live: dict[uuid.UUID, LiveRun] = {}
 
 
 async def start(run: Run, work: Work) -> None:
-    """Execute a saved run as a task of this process."""
+    """Execute a saved run as a task of this process, and give the caller's database connection back."""
     live = LiveRun(run, work)
     _live[run.pk] = live
     lifecycle.on_shutdown(shutdown)
     fault("run.created")
-    live.task = asyncio.create_task(_execute(live), name=f"run {run.pk}")
+    if lifecycle.stopping():
+        live.stop(StopReason.SHUTDOWN)
+    live.task = asyncio.create_task(_execute(live), name=f"run {run.pk}", context=_own_context())
+    await sync_to_async(connections.close_all)()
+
+
+def _own_context() -> contextvars.Context:
+    """An empty context but for the request's id: the request's own threads end with it, and the run goes on."""
+    context = contextvars.Context()
+    context.run(request_id.set, request_id.get())
+    return context
 
 
 async def _execute(live: LiveRun) -> None:
-    """The whole life of a run. A cancellation still stores what there is."""
+    """The whole life of a run."""
     flusher = asyncio.create_task(_keep_flushing(live))
-    status, problem = RunStatus.COMPLETED, None
     try:
-        with recording(live.work.recorder):
-            await live.emit(Event(EventName.RUN_STARTED, _started(live.run)))
-            async with contextlib.aclosing(_as_generator(live.work.events)) as events:
-                async for event in events:
-                    await live.emit(event)
-    except asyncio.CancelledError:
-        status = RunStatus.CANCELLED
-    except Exception as error:  # whatever an engine raises becomes the run's problem, and is logged
-        status, problem = RunStatus.FAILED, problem_of(error)
-        if problem["status"] >= 500:
-            logger.error("run.failed", exc_info=error, extra={"run_id": str(live.run.pk)})
-    flusher.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await flusher
-    await asyncio.shield(asyncio.ensure_future(_close(live, status, problem)))
+        ending = await _work(live)
+        live.closing = True
+        if live.resting:
+            flusher.cancel()
+        await asyncio.wait({flusher})
+        fault("run.before_close")
+        unstored = live.events[live.flushed :]
+        unclosed = closing.Unclosed(live.run, live.work, ending, unstored, seq=len(live.events) + 1)
+        live.append(await closing.close(unclosed))
+        await store.publish(live.run.pk, live.events[live.published :])
+    finally:
+        _live.pop(live.run.pk, None)
 
 
-async def _as_generator(events: AsyncIterator[Event]) -> AsyncGenerator[Event, None]:
-    async for event in events:
-        yield event
-
-
-def _started(run: Run) -> dict[str, Any]:
-    return {"kind": run.kind, "target": run.target_slug, "variant": run.variant}
-
-
-async def _close(live: LiveRun, status: RunStatus, problem: dict[str, Any] | None) -> None:
-    fault("run.before_close")
+async def _work(live: LiveRun) -> Ending:
+    """Let the engine work; answer how it ended. Being stopped is an ending too."""
+    if live.stop_reason is not None:
+        return Ending(RunStatus.CANCELLED, live.stop_reason)
+    live.begun = True
+    limit = asyncio.timeout(RUN_SECONDS)
     try:
-        terminal = await in_database(_close_row, live, status, problem)
-    except Exception as error:  # the database is down: readers still get an end, the sweeper the row
-        logger.error("run.not_closed", exc_info=error, extra={"run_id": str(live.run.pk)})
-        terminal = _numbered(live, Event(EventName.RUN_FAILED, {"problem": problem_of(error)}))
-    await live.append(terminal)
-    await store.publish(live.run.pk, live.events[live.published :])
-    _live.pop(live.run.pk, None)
+        async with limit:
+            await _tell_all(live)
+    except asyncio.CancelledError as error:
+        return _stopped(live, error)
+    except Exception as error:  # noqa: BLE001  # whatever an engine raises becomes the run's problem, and is logged
+        if limit.expired():
+            return Ending(RunStatus.INCOMPLETE, "limit_reached")
+        return _failure(live, error)
+    return Ending(RunStatus.COMPLETED)
 
 
-def _numbered(live: LiveRun, event: Event) -> NumberedEvent:
-    seq = len(live.events) + 1
-    return NumberedEvent(seq, event.name, {"run_id": str(live.run.pk), "seq": seq, **event.data})
+async def _tell_all(live: LiveRun) -> None:
+    with recording(live.work.recorder):
+        live.emit(Event(EventName.RUN_STARTED, _started(live)))
+        async with aclosing(cast(AsyncGenerator[Event], live.work.events)) as events:
+            async for event in events:
+                if event.name in TERMINAL:
+                    raise ValueError(f"An engine told {event.name}; only the run itself ends.")
+                live.emit(event)
+                if len(live.events) % TURN_EVENTS == 0:
+                    await asyncio.sleep(0)  # an engine that never waits must not keep the others from working
 
 
-@transaction.atomic
-def _close_row(live: LiveRun, status: RunStatus, problem: dict[str, Any] | None) -> NumberedEvent:
-    """Content, citations, usage, trace, status and last event, in one transaction."""
-    run = Run._unscoped.select_for_update().get(pk=live.run.pk)
-    run.trace = live.work.recorder.save(run)
-    closing = live.work.close(run)
-    if status is RunStatus.COMPLETED and not closing.complete:
-        status = RunStatus.INCOMPLETE
-    if run.status == RunStatus.RUNNING:
-        run.move_to(status)
-    run.finished_at = timezone.now()
-    run.duration_ms = int((run.finished_at - run.started_at).total_seconds() * 1000)
-    run.content, run.finish_reason = closing.content, closing.finish_reason
-    run.resolution, run.model, run.problem = closing.resolution, closing.model, problem
-    run.answer = answer_of(run, closing.answer)
-    terminal = _numbered(live, _terminal(run))
-    store.insert_events(run, [*live.events[live.flushed :], terminal])
-    run.last_seq = terminal.seq
-    run.lease_expires_at = None
-    run.save()
-    live.run = run
-    return terminal
+def _started(live: LiveRun) -> dict[str, Any]:
+    run = live.run
+    trace_id = str(live.work.recorder.id)
+    return {"kind": run.kind, "target": run.target_slug, "variant": run.variant, "trace_id": trace_id}
 
 
-def answer_of(run: Run, answer: dict[str, Any]) -> dict[str, Any]:
-    """The whole answer object: what the run knows and what its engine adds."""
-    return {
-        "id": str(run.pk),
-        "kind": run.kind,
-        "status": run.status,
-        "variant": run.variant,
-        "conversation_id": None,
-        "message_id": None,
-        "trace_id": str(run.trace_id) if run.trace_id else None,
-        "duration_ms": run.duration_ms,
-        **answer,
-    }
+def _stopped(live: LiveRun, error: BaseException) -> Ending:
+    """A cancellation that nobody here asked for is the engine's failure."""
+    return _failure(live, error) if live.stop_reason is None else Ending(RunStatus.CANCELLED, live.stop_reason)
 
 
-def _terminal(run: Run) -> Event:
-    if run.status == RunStatus.FAILED:
-        return Event(EventName.RUN_FAILED, {"problem": run.problem, "answer": run.answer})
-    name = EventName.RUN_CANCELLED if run.status == RunStatus.CANCELLED else EventName.RUN_COMPLETED
-    return Event(name, {"answer": run.answer})
+def _failure(live: LiveRun, error: BaseException) -> Ending:
+    problem = problem_of(error)
+    if problem["status"] >= 500:
+        logger.error("run.failed", exc_info=error, extra={"run_id": str(live.run.pk)})
+    return Ending(RunStatus.FAILED, problem=problem)
 
 
 async def _keep_flushing(live: LiveRun) -> None:
-    """Publish often, store each second, and cancel what nobody reads or somebody cancelled."""
+    """Publish often, store each second, and stop what nobody reads or somebody cancelled."""
     last_flush = time.monotonic()
-    while True:
+    while not live.closing:
+        live.resting = True
         await asyncio.sleep(PUBLISH_SECONDS)
+        live.resting = False
         new = live.events[live.published :]
-        live.published += len(new)
         await store.publish(live.run.pk, new)
+        live.published += len(new)
         if time.monotonic() - last_flush >= FLUSH_SECONDS:
             last_flush = time.monotonic()
-            cancelled = await _flush(live)
-            if (cancelled or live.abandoned) and live.task is not None:
-                live.task.cancel()
-                return
+            await _flush(live)
 
 
-async def _flush(live: LiveRun) -> bool:
+async def _flush(live: LiveRun) -> None:
     """Store what is new. A database that is away is tried again in a second; the text is still in memory."""
     new = live.events[live.flushed :]
     try:
-        cancelled = await in_database(store.flush, live.run, new, live.work.content())
+        standing = await in_database(store.flush, live.run, new, live.work.content())
     except Exception:  # recorded; the next second tries again
         logger.warning("run.flush_failed", exc_info=True, extra={"run_id": str(live.run.pk)})
-        return False
+        return
     live.flushed += len(new)
-    return cancelled
+    if standing.read:
+        live.unread_since = time.monotonic()
+    if standing.lost:
+        live.stop(StopReason.LOST)
+    elif standing.cancelled:
+        live.stop(StopReason.ASKED)
+    elif live.unread:
+        live.stop(StopReason.UNREAD)
 
 
-async def follow(run_id: uuid.UUID, after: int = 0) -> AsyncIterator[NumberedEvent]:
+async def follow(run_id: uuid.UUID, after: int = 0) -> AsyncGenerator[NumberedEvent]:
     """The events of a run behind number `after`, until its end, wherever it is executed."""
     live = _live.get(run_id)
     if live is None:
-        async for event in store.follow_stored(run_id, after):
-            yield event
+        async with aclosing(store.follow_stored(run_id, after)) as stored:
+            async for event in stored:
+                yield event
         return
+    if after > len(live.events):  # a number from the future: what is new from now on, or the end
+        after = len(live.events) - int(live.over)
     live.readers += 1
     try:
-        while True:
-            for event in await live.behind(after):
+        while news := await live.behind(after):
+            for event in news:
                 after = event.seq
                 yield event
-                if event.is_terminal:
-                    return
     finally:
         live.readers -= 1
         live.unread_since = time.monotonic()
@@ -266,12 +254,13 @@ async def wait(run_id: uuid.UUID) -> dict[str, Any]:
     Raises RunFailed with the run's problem.
     """
     try:
-        async for event in follow(run_id):
-            if event.name is EventName.RUN_FAILED:
-                raise RunFailed(event.data["problem"])
-            if event.is_terminal:
-                answer: dict[str, Any] = event.data["answer"]
-                return answer
+        async with aclosing(follow(run_id)) as events:
+            async for event in events:
+                if event.name is EventName.RUN_FAILED:
+                    raise RunFailed(event.data["problem"])
+                if event.is_terminal:
+                    answer: dict[str, Any] = event.data["answer"]
+                    return answer
     except asyncio.CancelledError:
         await cancel(run_id)
         raise
@@ -281,15 +270,15 @@ async def wait(run_id: uuid.UUID) -> dict[str, Any]:
 async def cancel(run_id: uuid.UUID) -> None:
     """Cancel a run, in this process at once, in another within about a second. A finished run stays as it is."""
     live = _live.get(run_id)
-    if live is not None and live.task is not None:
-        live.task.cancel()
+    if live is not None:
+        live.stop(StopReason.ASKED)
     else:
         await in_database(store.mark_cancelled, run_id)
 
 
 async def shutdown() -> None:
-    """Cancel all runs of this process and wait until what they have is stored."""
-    tasks = [live.task for live in _live.values() if live.task is not None]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Stop all runs of this process and wait until what they have is stored."""
+    runs = list(_live.values())
+    for live in runs:
+        live.stop(StopReason.SHUTDOWN)
+    await asyncio.gather(*(live.task for live in runs if live.task is not None), return_exceptions=True)
