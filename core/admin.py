@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
@@ -19,6 +20,7 @@ from core.models import WorkspaceScopedModel
 
 LIST_PAGE = 50
 CONFLICT_STATUS = 409
+TEXT_ROWS = 3
 
 
 class PrincipalSite(Protocol):
@@ -121,6 +123,13 @@ class WorkspaceModelAdmin(ModelAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         kwargs.setdefault("queryset", self.choices_for(db_field, request))
         return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Texts and JSON begin small; the browser lets people draw them larger."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and isinstance(field.widget, forms.Textarea):
+            field.widget.attrs["rows"] = TEXT_ROWS
+        return field
 
     def choices_for(self, db_field: Any, request: HttpRequest) -> models.QuerySet[Any]:
         """The rows that a relation may point to. Narrow it in a subclass; never widen it."""

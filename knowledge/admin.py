@@ -34,7 +34,7 @@ STATUS_COLOURS = {
     DocumentStatus.FAILED: "danger",
 }
 OPEN = (DocumentStatus.PENDING, DocumentStatus.PROCESSING)
-RECENT = 50
+RECENT = 20
 CHUNKS_A_PAGE = 100
 
 
