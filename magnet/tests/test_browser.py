@@ -204,7 +204,9 @@ async () => {
   const mark = renderQuoted(box, "a <b> c", "<b>");
   return {
     tags: [...tags].sort(), quoted: box.innerHTML, mark: mark.textContent, missing: renderQuoted(box, "abc", "x"),
-    links: ["javascript:alert(1)", "data:text/html,x", "nonsense", "https://ok.example/"].map((one) => !!outerLink(one, "x")),
+    links: ["javascript:alert(1)", "data:text/html,x", "nonsense", "https://ok.example/"].map(
+      (one) => !!outerLink(one, "x"),
+    ),
   };
 }
 """
@@ -228,11 +230,17 @@ STREAM = """
 async () => {
   const { Run } = await import("/static/magnet/stream.js");
   const asked = [];
+  const event = (id, name, data) => `id: ${id}\\nevent: ${name}\\ndata: ${JSON.stringify(data)}\\n\\n`;
   const parts = [
-    ["id: 1\\r\\nevent: run.started\\r\\ndata: {\\"run_id\\": \\"r1\\"}\\r", "\\n\\r\\nid: 2\\nevent: message.delta\\ndata: {\\"text\\": \\"gr\\u00fc",
-     "n\\"}\\n\\n: ping\\n\\nid: 3\\nevent: mess"],
-    ["id: 2\\nevent: message.delta\\ndata: {\\"text\\": \\"again\\"}\\n\\nid: 3\\nevent: message.delta\\ndata: {\\"text\\": \\"!\\"}\\n\\n",
-     "id: 4\\nevent: run.completed\\ndata: {\\"status\\":\\ndata: \\"completed\\"}\\n\\n"],
+    [
+      'id: 1\\r\\nevent: run.started\\r\\ndata: {"run_id": "r1"}\\r',
+      '\\n\\r\\nid: 2\\nevent: message.delta\\ndata: {"text": "gr\u00fc',
+      'n"}\\n\\n: ping\\n\\nid: 3\\nevent: mess',
+    ],
+    [
+      event(2, "message.delta", { text: "again" }) + event(3, "message.delta", { text: "!" }),
+      'id: 4\\nevent: run.completed\\ndata: {"status":\\ndata: "completed"}\\n\\n',
+    ],
   ];
   const real = window.fetch;
   window.fetch = async (url, options) => {
@@ -251,7 +259,8 @@ async () => {
     return new Response(body, { status: 200 });
   };
   const events = [];
-  const run = new Run({ url: "/ask", workspace: "w", csrf: "t", onEvent: (name, data) => events.push([name, data.text || data.status || null]) });
+  const onEvent = (name, data) => events.push([name, data.text || data.status || null]);
+  const run = new Run({ url: "/ask", workspace: "w", csrf: "t", onEvent });
   await run.start({ question: "?" });
   window.fetch = real;
   return { asked, events };
