@@ -32,7 +32,7 @@ def _ingest(leased: LeasedJob) -> None:
     if document is None:
         raise PermanentFailure("deleted", "The document was deleted before its turn.")
     index = _index_of(document)
-    key = f"{document.checksum}:{index.fingerprint}"
+    key = document.work_key(index)
     if document.status == DocumentStatus.READY and document.indexed_as == key:
         return
     with leased.guard():

@@ -123,6 +123,10 @@ class Document(StatefulModel, WorkspaceScopedModel, TimestampedModel):
     def __str__(self) -> str:
         return self.title
 
+    def work_key(self, index: EmbeddingIndex) -> str:
+        """What its passages are made from, content and pipeline. Equal keys need no new work."""
+        return f"{self.checksum}:{index.fingerprint}"
+
 
 class DocumentText(models.Model):
     """The text of a document, into which all offsets point; apart, so that lists do not load it."""

@@ -39,6 +39,6 @@ class FilterFields(RootModel[list[FilterField]]):
         return fields
 
 
-def is_storable(text: str) -> bool:
-    """Whether PostgreSQL takes the text: no NUL, no half of a surrogate pair."""
-    return "\x00" not in text and text.encode("utf-8", "ignore").decode() == text
+def storable(text: str) -> str:
+    """The text as PostgreSQL takes it: without NUL and halves of surrogate pairs."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -1,5 +1,6 @@
 """Writes of sources and documents. What a worker does with a document is `ingesting.py`."""
 
+import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,11 +8,12 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from core.access import Permission, Principal
-from core.exceptions import Conflict, InvalidInput, UnsupportedMediaType
+from core.exceptions import Conflict, InvalidInput, NotFound, UnsupportedMediaType
 from core.queue import Queue
 from core.versions import save_version
 from knowledge import storage
@@ -21,24 +23,26 @@ from knowledge.ingestion.media_types import UnsupportedType, detect
 from knowledge.ingestion.pipeline import fingerprint
 from knowledge.models import Document, EmbeddingIndex, KnowledgeSource
 from knowledge.retrieval.tables import drop_partitions
-from knowledge.schemas import Chunking
+from knowledge.schemas import Chunking, storable
 from llm.choices import ModelKind
-from llm.models import Model
 from llm.selectors import default_model
 from observability.choices import JobStatus
 from observability.models import Job
 from observability.services import job_create, job_retry
 from plugins.contracts import ParseError
+from plugins.registry import PLUGINS
 
 INGEST_JOB = "ingest_document"
 INGEST_TASK = "knowledge.tasks.ingest_document"
 FROZEN = ("embedding_model", "chunking")
 PLAIN_TEXT = "text/plain"
+MAX_EXTERNAL_ID = 500
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file or a text on its way in. external_id: stable in its source; the file's name when left out."""
+    """A file (open, able to go back) or a text on its way in. external_id: stable in its source; the file's name when
+    left out."""
 
     content: BinaryIO | str
     filename: str = ""
@@ -50,7 +54,19 @@ class Upload:
     def blocks(self) -> Iterator[bytes]:
         if isinstance(self.content, str):
             return iter((self.content.encode("utf-8", "replace"),))
+        self.content.seek(0)
         return storage.blocks_of(self.content)
+
+    def identity(self) -> str:
+        """The external id; a file name that is too long for one is shortened so that it stays its own."""
+        if self.external_id:
+            if len(self.external_id) > MAX_EXTERNAL_ID or storable(self.external_id) != self.external_id:
+                raise InvalidInput(f"An external id has at most {MAX_EXTERNAL_ID} characters, and no NUL.")
+            return self.external_id
+        name = storable(self.filename)
+        if len(name) > MAX_EXTERNAL_ID:
+            return f"{name[: MAX_EXTERNAL_ID - 65]} {hashlib.sha256(name.encode()).hexdigest()}"
+        return name or f"text-{uuid.uuid4().hex}"
 
 
 @transaction.atomic
@@ -61,8 +77,8 @@ def source_create(*, principal: Principal, values: Mapping[str, Any]) -> Knowled
     if filled.get("embedding_model") is None:
         filled["embedding_model"] = default_model(principal.workspace_id, ModelKind.EMBEDDING)
     source = KnowledgeSource(workspace_id=principal.workspace_id, **filled)
-    _check_model(source.embedding_model)
     source.full_clean()
+    _check(source)
     source.save()
     index_point(source)
     return source
@@ -82,16 +98,19 @@ def source_update(
         )
     for name, value in values.items():
         setattr(source, name, value)
-    _check_model(source.embedding_model)
+    _check(source)
     saved = save_version(source, expected=expected, fields=list(values))
     if frozen:
         index_point(saved)
     return saved
 
 
-def _check_model(model: Model) -> None:
+def _check(source: KnowledgeSource) -> None:
+    model, chunker = source.embedding_model, Chunking.model_validate(source.chunking).chunker
     if model.kind != ModelKind.EMBEDDING:
         raise InvalidInput(f"'{model.slug}' is no embedding model.")
+    if chunker not in PLUGINS.chunkers:
+        raise InvalidInput(f"There is no chunker '{chunker}'. Known: {', '.join(PLUGINS.chunkers.names())}.")
 
 
 def index_point(source: KnowledgeSource) -> EmbeddingIndex:
@@ -112,35 +131,69 @@ def index_point(source: KnowledgeSource) -> EmbeddingIndex:
 def source_delete(source: KnowledgeSource, *, principal: Principal) -> None:
     """Delete a source with its documents, passages and files. One that a retrieval tool searches is protected."""
     principal.require(Permission.MANAGE)
+    _close_jobs(source.workspace_id, source.documents.values("pk"), "deleted", "The source was deleted.")
     keys = list(source.documents.values_list("storage_key", flat=True))
     indexes = list(source.indexes.values_list("pk", flat=True))
     source.active_index = None
     source.save(update_fields=["active_index"])
     source.delete()
+    # Dropping a table waits for everybody who reads it: not while this transaction holds rows that they want.
     for index_id in indexes:
-        drop_partitions(index_id)
-    transaction.on_commit(partial(storage.remove_all, keys))
+        transaction.on_commit(partial(drop_partitions, index_id))
+    for key in keys:
+        transaction.on_commit(partial(storage.remove, key))
 
 
 def document_upload(*, principal: Principal, source: KnowledgeSource, upload: Upload) -> tuple[Document, Job | None]:
     """Take a file or text in: store it, save document and job, enqueue on commit.
 
     A document with the same external id is replaced; its present passages answer until the new ones are ready. The same
-    content again is no new work (no job). Raises InvalidInput (empty), PayloadTooLarge, UnsupportedMediaType; nothing
-    is stored then.
+    content again is no new work: the job is the one that is under way, or None. Raises InvalidInput (empty),
+    PayloadTooLarge, UnsupportedMediaType; nothing is stored then.
     """
     principal.require(Permission.INGEST)
+    external_id = upload.identity()
+    present = _present(source, external_id, upload)
+    if present is not None:
+        return present, _open_jobs(source.workspace_id, [present.pk]).first()
     stored = storage.store(upload.blocks())
     try:
         media_type = PLAIN_TEXT if isinstance(upload.content, str) else _media_type(stored, upload.filename)
-        with transaction.atomic():
-            document, job, replaced = _save(principal, source, upload, stored, media_type)
+        arrived = _Arrived(upload, stored, external_id, media_type)
+        try:
+            return _save(principal, source, arrived)
+        except IntegrityError:  # the same new external id came in twice at once: the other one is there now
+            return _save(principal, source, arrived)
     except BaseException:
         storage.remove(stored.key)
         raise
-    if replaced:
-        storage.remove(replaced)
-    return document, job
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    """An upload whose file is stored."""
+
+    upload: Upload
+    stored: storage.StoredFile
+    external_id: str
+    media_type: str
+
+
+def _present(source: KnowledgeSource, external_id: str, upload: Upload) -> Document | None:
+    """The document that has this content already, ready or on its way. Reads the upload, writes nothing."""
+    documents = Document.objects.for_workspace(source.workspace_id).select_related("source__active_index")
+    document: Document | None = documents.filter(source=source, external_id=external_id).first()
+    if document is None or document.status == DocumentStatus.FAILED:
+        return None
+    alike = (
+        document.metadata == dict(upload.metadata)
+        and document.url == upload.url
+        and upload.title in {"", document.title}
+        and document.checksum == storage.checksum(upload.blocks())
+    )
+    index = document.source.active_index
+    current = index is not None and document.indexed_as == document.work_key(index)
+    return document if alike and (current or document.status != DocumentStatus.READY) else None
 
 
 def _media_type(stored: storage.StoredFile, filename: str) -> str:
@@ -153,62 +206,57 @@ def _media_type(stored: storage.StoredFile, filename: str) -> str:
         return f"application/x-{error.code.replace('_', '-')}"
 
 
-def _save(
-    principal: Principal, source: KnowledgeSource, upload: Upload, stored: storage.StoredFile, media_type: str
-) -> tuple[Document, Job | None, str]:
-    """Insert or replace the document; returns the storage key that nobody needs any longer."""
-    external_id = (upload.external_id or upload.filename or f"text-{uuid.uuid4().hex}")[:500]
-    rows = Document.objects.for_workspace(source.workspace_id).select_for_update()
-    document = rows.filter(source=source, external_id=external_id).first()
-    unchanged = document is not None and _is_current(document, source, stored, upload)
-    if document is not None and unchanged:
-        return document, None, stored.key
-    replaced = document.storage_key if document is not None else ""
+@transaction.atomic
+def _save(principal: Principal, source: KnowledgeSource, arrived: _Arrived) -> tuple[Document, Job]:
+    """Insert or replace the document. Jobs are locked before their document, as workers do."""
+    rows = Document.objects.for_workspace(source.workspace_id).filter(source=source, external_id=arrived.external_id)
+    _close_jobs(source.workspace_id, rows.values("pk"), "superseded", "A newer version of the document came in.")
+    document: Document | None = rows.select_for_update().first()
     if document is None:
-        document = Document(workspace_id=source.workspace_id, source=source, external_id=external_id)
-    _fill(document, upload, stored, media_type)
-    document.full_clean()
+        document = Document(workspace_id=source.workspace_id, source=source, external_id=arrived.external_id)
+    elif document.storage_key:
+        transaction.on_commit(partial(storage.remove, document.storage_key))
+    _fill(document, arrived)
+    document.full_clean(validate_unique=False, validate_constraints=False)
     document.save()
-    job = _enqueue(document, principal.user)
-    return document, job, replaced
+    return document, _enqueue(document, principal.user)
 
 
-def _is_current(document: Document, source: KnowledgeSource, stored: storage.StoredFile, upload: Upload) -> bool:
-    same_text = document.checksum == stored.checksum and document.metadata == dict(upload.metadata)
-    same_title = not upload.title or document.title == upload.title
-    index = source.active_index
-    indexed = index is not None and document.indexed_as == f"{stored.checksum}:{index.fingerprint}"
-    return same_text and same_title and indexed and document.status == DocumentStatus.READY
-
-
-def _fill(document: Document, upload: Upload, stored: storage.StoredFile, media_type: str) -> None:
-    filename = PurePosixPath(upload.filename.replace("\\", "/")).name.replace("\x00", "")[:255]
+def _fill(document: Document, arrived: _Arrived) -> None:
+    upload, stored = arrived.upload, arrived.stored
+    filename = storable(PurePosixPath(upload.filename.replace("\\", "/")).name)[:255]
     document.filename = filename
-    document.title = (upload.title or PurePosixPath(filename).stem or document.external_id)[:500]
-    document.title_given = bool(upload.title)
+    document.title = storable(upload.title or PurePosixPath(filename).stem or document.external_id)[:500]
     document.url = upload.url
-    document.media_type, document.size = media_type, stored.size
+    document.media_type, document.size = arrived.media_type, stored.size
     document.checksum, document.storage_key = stored.checksum, stored.key
     document.metadata = dict(upload.metadata)
     _wait_again(document)
 
 
 def _wait_again(document: Document) -> None:
-    """Back to the start; a worker that still holds an older version finds its job gone."""
-    if document.status in {DocumentStatus.READY, DocumentStatus.FAILED} or document.status == DocumentStatus.PROCESSING:
+    """Back to the start; a worker that still holds an older version finds its job closed."""
+    if document.status != DocumentStatus.PENDING:
         document.move_to(DocumentStatus.PENDING)
     document.reason = document.reason_code = ""
     document.attempts = 0
 
 
-def _enqueue(document: Document, actor: Any) -> Job:
-    """A new job for the document, instead of any that is still open."""
-    open_jobs = Job.objects.for_workspace(document.workspace_id).filter(subject_id=document.pk, kind=INGEST_JOB)
-    for job in open_jobs.select_for_update().filter(status__in=[JobStatus.PENDING, JobStatus.RUNNING]):
+def _open_jobs(workspace_id: uuid.UUID, documents: Any) -> QuerySet[Job]:
+    jobs = Job.objects.for_workspace(workspace_id).filter(subject_id__in=documents, kind=INGEST_JOB)
+    return jobs.filter(status__in=[JobStatus.PENDING, JobStatus.RUNNING]).order_by("pk")
+
+
+def _close_jobs(workspace_id: uuid.UUID, documents: Any, code: str, reason: str) -> None:
+    """Cancel what is under way for these documents; its worker stops at its next step."""
+    for job in _open_jobs(workspace_id, documents).select_for_update():
         job.move_to(JobStatus.CANCELLED)
-        job.reason_code, job.reason = "superseded", "A newer version of the document came in."
+        job.reason_code, job.reason = code, reason
         job.finished_at, job.lease_expires_at = timezone.now(), None
         job.save()
+
+
+def _enqueue(document: Document, actor: Any) -> Job:
     return job_create(
         workspace_id=document.workspace_id,
         kind=INGEST_JOB,
@@ -225,15 +273,15 @@ def _enqueue(document: Document, actor: Any) -> Job:
 def document_retry(document: Document, *, principal: Principal) -> tuple[Document, Job]:
     """Try a failed document again. Raises Conflict for any other."""
     principal.require(Permission.INGEST)
-    locked: Document = Document._unscoped.select_for_update().get(pk=document.pk)
+    jobs = Job.objects.for_workspace(document.workspace_id).filter(subject_id=document.pk, kind=INGEST_JOB)
+    job = jobs.select_for_update().order_by("-pk").first()
+    locked = _locked(document)
     if locked.status != DocumentStatus.FAILED:
         raise Conflict(f"This document is {locked.status}; only a failed one can be retried.")
-    jobs = Job.objects.for_workspace(locked.workspace_id).filter(subject_id=locked.pk, kind=INGEST_JOB)
-    job = jobs.filter(status__in=[JobStatus.FAILED, JobStatus.CANCELLED]).order_by("-id").first()
-    if job is not None:
-        job = job_retry(job, principal=principal)
+    if job is not None and job.status in {JobStatus.FAILED, JobStatus.CANCELLED}:
+        started = job_retry(job, principal=principal)
         locked.refresh_from_db()
-        return locked, job
+        return locked, started
     _wait_again(locked)
     locked.save()
     return locked, _enqueue(locked, principal.user)
@@ -243,11 +291,20 @@ def document_retry(document: Document, *, principal: Principal) -> tuple[Documen
 def document_delete(document: Document, *, principal: Principal) -> None:
     """Delete a document with its passages, vectors and file; from the commit on it answers nothing."""
     principal.require(Permission.INGEST)
-    locked: Document = Document._unscoped.select_for_update().get(pk=document.pk)
+    _close_jobs(document.workspace_id, [document.pk], "deleted", "The document was deleted.")
+    locked = _locked(document)
     remove_passages(locked)
     key = locked.storage_key
     locked.delete()
-    transaction.on_commit(lambda: storage.remove(key))
+    transaction.on_commit(partial(storage.remove, key))
+
+
+def _locked(document: Document) -> Document:
+    rows = Document.objects.for_workspace(document.workspace_id).select_for_update()
+    locked: Document | None = rows.filter(pk=document.pk).first()
+    if locked is None:
+        raise NotFound("This document was deleted.")
+    return locked
 
 
 def on_job_failed(job: Job) -> None:

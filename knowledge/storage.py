@@ -65,6 +65,14 @@ def blocks_of(file: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
+def checksum(blocks: Iterator[bytes]) -> str:
+    """SHA-256 of the content, hexadecimal, as `store` gives it."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def remove(key: str) -> None:
     """Delete a file; one that is gone already is fine."""
     path_of(key).unlink(missing_ok=True)

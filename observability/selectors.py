@@ -1,8 +1,9 @@
 """Reads of runs, jobs and traces, by who may see them."""
 
+from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from core.access import Permission, Principal
 from observability.models import Job, Run, Trace
@@ -22,6 +23,12 @@ def jobs_of(principal: Principal) -> QuerySet[Job]:
     """Jobs of the workspace."""
     jobs: QuerySet[Job] = Job.objects.for_workspace(principal.workspace_id)
     return jobs.select_related("created_by")
+
+
+def last_heartbeat() -> datetime | None:
+    """When a worker last said that it works on a job, in any workspace: whether somebody works at all."""
+    found: datetime | None = Job._unscoped.aggregate(latest=Max("heartbeat_at"))["latest"]
+    return found
 
 
 def _own_or_all(rows: QuerySet[Any], principal: Principal) -> QuerySet[Any]:

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, ScopedRelatedField
 from knowledge.models import Chunk, Document, KnowledgeSource
+from knowledge.schemas import storable
 from llm.models import Model
 
 MAX_TEXT = 5_000_000
@@ -73,9 +74,11 @@ def checked_metadata(value: dict[str, Any]) -> dict[str, Any]:
     if len(value) > MAX_METADATA:
         raise serializers.ValidationError(f"At most {MAX_METADATA} fields.")
     for name, one in value.items():
-        if len(str(name)) > 63 or not isinstance(one, str | int | float | bool | type(None)):
-            raise serializers.ValidationError(f"{str(name)[:63]}: a text, number, true, false or null.")
-        if isinstance(one, str) and (len(one) > 2000 or "\x00" in one):
+        if len(name) > 63 or storable(name) != name:
+            raise serializers.ValidationError("Names of fields have at most 63 characters, without NUL.")
+        if not isinstance(one, str | int | float | bool | type(None)):
+            raise serializers.ValidationError(f"{name}: a text, number, true, false or null.")
+        if isinstance(one, str) and (len(one) > 2000 or storable(one) != one):
             raise serializers.ValidationError(f"{name}: at most 2,000 characters, without NUL.")
     return value
 

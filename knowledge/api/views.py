@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.access import Permission, Principal
-from core.api.views import ConfigurationViewSet, ListRetrieve
+from core.api.views import ConfigurationViewSet, ListRetrieve, is_uuid
 from core.exceptions import NotFound
 from knowledge.api.serializers import (
     AcceptedSerializer,
@@ -93,9 +93,12 @@ class SourceDocumentViewSet(ListRetrieve):
     filterset_fields = FILTERS
 
     def source(self) -> KnowledgeSource:
-        finder = KnowledgeSourceViewSet()
-        finder.request, finder.kwargs = self.request, self.kwargs
-        found: KnowledgeSource = finder.get_object()
+        reference = self.kwargs["id"]
+        named = {"pk": reference} if is_uuid(reference) else {"slug": reference}
+        rows = KnowledgeSource.objects.for_workspace(self.principal.workspace_id)
+        found: KnowledgeSource | None = rows.select_related("active_index").filter(**named).first()
+        if found is None:
+            raise NotFound(f"There is no knowledge source '{reference[:100]}'.")
         return found
 
     def get_queryset(self) -> Any:

@@ -5,7 +5,7 @@ it is about. The hash of that text is the key of its vector.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,18 @@ from knowledge.models import Document, EmbeddingIndex, StagedVector
 from knowledge.schemas import Chunking
 from knowledge.storage import path_of
 from llm import client
+from llm.choices import ProviderType
 from llm.models import Model
 from observability.leases import PermanentFailure, TransientFailure
 from plugins.contracts import ChunkDraft, ChunkedDocument, EmbeddingPurpose, ParsedDocument, ParseError, Vectors
+from plugins.registry import PLUGINS
 
 PIPELINE_VERSION = 1
-BATCH = 64
+# Texts that are embedded and staged at once: what a killed worker loses. Remote models take them in parallel requests.
+LOCAL_BATCH, REMOTE_BATCH = 64, 512
 CRASHES = frozenset({"parser_crashed", "timeout", "out_of_memory"})
+
+PLUGINS.chunkers.register(StructureChunker())
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,10 @@ class Prepared:
 
 def fingerprint(model: Model, chunking: Chunking) -> str:
     """What an index depends on: model, dimensions, chunking, text template and pipeline version."""
+    chunker = PLUGINS.chunkers.get(chunking.chunker)
     parts = (
         model.provider.type, model.provider.base_url, model.identifier, str(model.dimensions), str(model.shortens),
-        chunking.model_dump_json(), f"template=1 pipeline={PIPELINE_VERSION}",
+        chunking.model_dump_json(), f"chunker={chunker.version} template=1 pipeline={PIPELINE_VERSION}",
     )  # fmt: skip
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -63,7 +69,8 @@ def parse(document: Document) -> ParsedDocument:
 
 def prepare(document: Document, parsed: ParsedDocument, model: Model, chunking: Chunking) -> Prepared:
     """Cut the document along its structure. Raises PermanentFailure when there is no text."""
-    cut: ChunkedDocument = StructureChunker().chunk(parsed, chunking.profile(), client.count_tokens(model))
+    chunker = PLUGINS.chunkers.get(chunking.chunker)
+    cut: ChunkedDocument = chunker.chunk(parsed, chunking.profile(), client.count_tokens(model))
     if not cut.chunks:
         raise PermanentFailure("no_text", "The file holds no text.")
     return Prepared(cut.text, tuple(_passage(document.title, draft) for draft in cut.chunks))
@@ -90,17 +97,15 @@ def embed_missing(
     """Embed the passages whose hash has no vector, a batch at a time, and stage each batch at once."""
     missing = {one.text_hash: one.embedded_text for one in passages if one.text_hash not in known}
     done = len({one.text_hash for one in passages}) - len(missing)
-    for batch in _batches(list(missing.items())):
+    size = LOCAL_BATCH if index.model.provider.type == ProviderType.LOCAL else REMOTE_BATCH
+    items = list(missing.items())
+    for start in range(0, len(items), size):
+        batch = items[start : start + size]
         vectors = client.embed_sync(index.model, [text for _, text in batch], purpose=EmbeddingPurpose.PASSAGE)
         stage(document, index, [key for key, _ in batch], vectors)
         done += len(batch)
         after_batch(done)
         fault("ingest.batch_embedded")
-
-
-def _batches(items: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
 
 
 def stage(document: Document, index: EmbeddingIndex, hashes: Sequence[str], vectors: Vectors) -> None:

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from core.exceptions import InvalidInput
 from knowledge.choices import FieldType
-from knowledge.schemas import is_storable
+from knowledge.schemas import storable
 
 BUILT_IN = {
     "title": ("d.title", FieldType.TEXT),
@@ -129,7 +129,7 @@ def _value(name: str, value: Any, kind: FieldType) -> str:
         return "true" if value else "false"
     if kind is FieldType.NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
-    if kind is FieldType.TEXT and isinstance(value, str) and is_storable(value):
+    if kind is FieldType.TEXT and isinstance(value, str) and storable(value) == value:
         return value
     if kind is FieldType.DATE and isinstance(value, str) and (date := _date(value)) is not None:
         return date

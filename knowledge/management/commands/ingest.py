@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,15 @@ from accounts.services import command_user
 from core.access import Principal
 from core.exceptions import MagnetError, NotFound
 from knowledge.choices import DocumentStatus
+from knowledge.connectors import FilesConfig, FilesConnector
 from knowledge.models import Document, KnowledgeSource
+from knowledge.schemas import storable
 from knowledge.services import Upload, document_upload
+from observability.selectors import last_heartbeat
+from plugins.contracts import SourceItem
 
 POLL_SECONDS = 0.5
-STALLED_SECONDS = 120
+STALLED_SECONDS = 45  # three heartbeats
 OPEN = (DocumentStatus.PENDING, DocumentStatus.PROCESSING)
 
 
@@ -36,36 +39,39 @@ class Command(BaseCommand):
         self.quiet = options["json"]
         try:
             principal, source = _source(options)
+            items = FilesConnector().items(FilesConfig(tuple(Path(path).expanduser() for path in options["paths"])))
         except MagnetError as error:
             raise CommandError(str(error)) from error
-        files = list(_files(options["paths"]))
-        taken = [self._take(principal, source, path, name) for path, name in files]
+        taken = [self._take(principal, source, item) for item in items]
         if options["wait"]:
-            self._wait([one["document_id"] for one in taken if one["document_id"]], taken)
+            self._wait(source, taken)
         self._report(taken)
 
-    def _take(self, principal: Principal, source: KnowledgeSource, path: Path, name: str) -> dict[str, Any]:
-        result: dict[str, Any] = {"file": str(path), "document_id": None, "status": "skipped", "reason": ""}
+    def _take(self, principal: Principal, source: KnowledgeSource, item: SourceItem) -> dict[str, Any]:
+        file = storable(str(item.path))
+        result: dict[str, Any] = {"file": file, "document_id": None, "status": "skipped", "reason": ""}
         try:
-            with path.open("rb") as content:
-                upload = Upload(content, path.name, external_id=name)
+            with item.path.open("rb") as content:
+                upload = Upload(content, item.path.name, external_id=storable(item.external_id))
                 document, job = document_upload(principal=principal, source=source, upload=upload)
         except (MagnetError, OSError) as error:
             result["reason"] = str(error)
         else:
             result.update(document_id=str(document.pk), status=document.status if job else "unchanged")
         if not self.quiet:
-            self.stdout.write(f"{result['status']:>10}  {path}  {result['reason']}")
+            self.stdout.write(f"{result['status']:>10}  {file}  {result['reason']}")
         return result
 
-    def _wait(self, ids: list[str], taken: list[dict[str, Any]]) -> None:
-        """Follow the documents to their ends; a queue that does not move for two minutes has no worker."""
-        last, moved = -1, time.monotonic()
+    def _wait(self, source: KnowledgeSource, taken: list[dict[str, Any]]) -> None:
+        """Follow the documents to their ends; when nothing moves and no worker's heart beats, there is no worker."""
+        ids = [one["document_id"] for one in taken if one["document_id"]]
+        last, moved = None, time.monotonic()
         while True:
-            rows = {str(row.pk): row for row in Document._unscoped.filter(pk__in=ids)}
+            rows = {str(row.pk): row for row in Document.objects.for_workspace(source.workspace_id).filter(pk__in=ids)}
             left = sum(row.status in OPEN for row in rows.values())
-            if left != last:
-                last, moved = left, time.monotonic()
+            state = (left, last_heartbeat())
+            if state != last:
+                last, moved = state, time.monotonic()
                 self._progress(len(ids) - left, len(ids))
             if not left:
                 break
@@ -104,17 +110,3 @@ def _source(options: dict[str, Any]) -> tuple[Principal, KnowledgeSource]:
     if source is None:
         raise NotFound(f"There is no knowledge source '{options['source']}' in the workspace '{workspace.slug}'.")
     return principal, source
-
-
-def _files(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:
-    """Files with their names below the given path, which are their external ids."""
-    for given in paths:
-        root = Path(given).expanduser()
-        if not root.exists():
-            raise CommandError(f"There is no file or folder {given}.")
-        if root.is_file():
-            yield root, root.name
-        else:
-            for path in sorted(root.rglob("*")):
-                if path.is_file() and not path.name.startswith("."):
-                    yield path, str(path.relative_to(root))
