@@ -27,8 +27,8 @@ class Passage:
 
 
 def render_context(passages: Sequence[Passage]) -> str:
-    """`[n] title`, newline, text; a blank line between passages."""
-    return "\n\n".join(f"[{p.marker}] {_headline(p)}\n{p.text}" for p in passages)
+    """`[n] title`, newline, text; a blank line between passages. A passage cannot close the tag that it stands in."""
+    return "\n\n".join(f"[{p.marker}] {_headline(p)}\n{p.text}" for p in passages).replace("</", "< /")
 
 
 def _headline(passage: Passage) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,12 +114,13 @@ async def _stream(plan: AnswerPlan, question: Question, state: AnswerState, star
     resolver = MarkerResolver(known=frozenset(passage.marker for passage in state.passages))
     state.finish_reason = FinishReason.PROVIDER_CUT
     try:
-        async for delta in client.stream_chat(plan.model, request):
-            text = resolver.feed(delta.text)
-            if text:
-                state.timings.setdefault("first_token_ms", round((time.perf_counter() - started) * 1000, 1))
-                yield text
-            _note(state, delta)
+        async with aclosing(client.stream_chat(plan.model, request)) as deltas:
+            async for delta in deltas:
+                text = resolver.feed(delta.text)
+                if text:
+                    state.timings.setdefault("first_token_ms", round((time.perf_counter() - started) * 1000, 1))
+                    yield text
+                _note(state, delta)
         rest = resolver.finish()
         if rest:
             yield rest
