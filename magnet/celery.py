@@ -13,6 +13,7 @@ from django.conf import settings
 from kombu import Queue
 
 from core.queue import Queue as QueueName
+from magnet import idle_release  # noqa: F401  # listens to the worker's signals
 from magnet.parts import READY_FILE, die_with_parent
 
 SOFT_SECONDS = 30 * 60

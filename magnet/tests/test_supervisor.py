@@ -70,7 +70,8 @@ def test_doctor_counts_the_memory_of_every_part(platform: Platform) -> None:
 
     report = json.loads(answer.stdout)
     assert set(report["memory"]["parts"]) == {"supervisor", "postgres", "valkey", "web", "worker", "scheduler"}
-    assert report["memory"]["total_bytes"] < 600 * 2**20
+    # The seeds may be in work: with the model loaded a gigabyte is the limit.
+    assert report["memory"]["total_bytes"] < 2**30
     assert report["ok"] is True
     assert answer.returncode == 0
 
