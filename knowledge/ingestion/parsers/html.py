@@ -1,27 +1,31 @@
 """HTML through lexbor: headings, paragraphs, lists, tables and code of the page's main part."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from knowledge.ingestion.encodings import decode
 from knowledge.ingestion.media_types import HTML, SUPPORTED
 from knowledge.ingestion.parsers.tables import markdown_table
+from knowledge.ingestion.parsers.text import paragraphs
 from plugins.contracts import Block, BlockKind, ParsedDocument
 
 NOISE = (
-    "script", "style", "noscript", "template", "svg", "canvas", "iframe", "object", "embed", "form", "nav", "button",
-    "head > *:not(title)", "[hidden]", "[aria-hidden=true]", "[role=navigation]",
+    "script", "style", "noscript", "template", "svg", "canvas", "iframe", "object", "embed", "nav", "button", "select",
+    "textarea", "head > *:not(title)", "[hidden]", "[aria-hidden=true]", "[role=navigation]",
 )  # fmt: skip
+MAIN_PARTS = ("main", "[role=main]", "article")
+MAIN_SHARE = 0.3  # of the page's text, or it is not the main part
 CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)", re.I)
 BLOCK_TAGS = frozenset(
     """
-    address article aside blockquote body center dd details div dl dt fieldset figcaption figure footer header hr html
-    li main ol p pre section summary table tbody td th thead tr ul h1 h2 h3 h4 h5 h6
+    address article aside blockquote body center dd details div dl dt fieldset figcaption figure footer form header hr
+    html li main ol p pre section summary table tbody td tfoot th thead tr ul h1 h2 h3 h4 h5 h6
     """.split()  # noqa: SIM905  # a list of forty quoted words reads worse
 )
-SKIPPED_BREAKS = re.compile(r"[ \t\r\f\v]*\n\s*")
+HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+WHOLE_IN_LISTS = "pre, table, blockquote, h1, h2, h3, h4, h5, h6"
+LINE_BREAKS = re.compile(r"[ \t\r\f\v]*\n\s*")
 
 
 class HtmlParser:
@@ -46,9 +50,24 @@ def parse_html(text: str) -> ParsedDocument:
     title_node = tree.css_first("title")
     title = " ".join(title_node.text().split()) if title_node is not None else ""
     tree.strip_tags(list(NOISE))
-    root = tree.css_first("main") or tree.css_first("[role=main]") or tree.css_first("article") or tree.body
-    blocks = tuple(_Walker().blocks(root)) if root is not None else ()
-    return ParsedDocument(blocks, title)
+    if tree.body is None:
+        return ParsedDocument((), title)
+    root = _main_part(tree)
+    try:
+        blocks = _Walker().walk(root)
+    except RecursionError:  # nested without end, as programs write it: keep the text
+        blocks = paragraphs(root.text(separator="\n"))
+    return ParsedDocument(tuple(blocks), title)
+
+
+def _main_part(tree: Any) -> Any:
+    """The one element that says it is the main part and holds a good share of the text, or the body."""
+    whole = len(tree.body.text())
+    for selector in MAIN_PARTS:
+        found = tree.css(selector)
+        if len(found) == 1 and len(found[0].text()) >= MAIN_SHARE * whole:
+            return found[0]
+    return tree.body
 
 
 class _Walker:
@@ -56,86 +75,106 @@ class _Walker:
 
     def __init__(self) -> None:
         self.inline: list[str] = []
+        self.found: list[Block] = []
 
-    def blocks(self, node: Any) -> Iterator[Block]:
-        yield from self._children(node)
-        yield from self._flush()
+    def walk(self, node: Any) -> list[Block]:
+        self._children(node)
+        self._flush()
+        return self.found
 
-    def _children(self, node: Any) -> Iterator[Block]:
+    def _children(self, node: Any) -> None:
         child = node.child
         while child is not None:
-            yield from self._node(child)
+            self._node(child)
             child = child.next
 
-    def _node(self, node: Any) -> Iterator[Block]:
+    def _node(self, node: Any) -> None:
         tag = node.tag
         if tag == "-text":
-            self.inline.append(SKIPPED_BREAKS.sub(" ", node.text_content or ""))
+            self.inline.append(LINE_BREAKS.sub(" ", node.text_content or ""))
         elif tag == "br":
             self.inline.append("\n")
         elif tag in BLOCK_TAGS:
-            yield from self._flush()
-            yield from self._block(tag, node)
+            self._flush()
+            self._block(tag, node)
         elif not tag.startswith(("-", "!")):
-            yield from self._children(node)
+            self._children(node)
 
-    def _block(self, tag: str, node: Any) -> Iterator[Block]:
-        if tag in {"h1", "h2", "h3", "h4", "h5", "h6"}:
-            text = " ".join(node.text().split())
-            if text:
-                yield Block(BlockKind.HEADING, text, level=int(tag[1]))
+    def _block(self, tag: str, node: Any) -> None:
+        if tag in HEADINGS:
+            self._add(BlockKind.HEADING, _flat(node), int(tag[1]))
         elif tag == "pre":
-            text = node.text().strip("\n")
-            if text.strip():
-                yield Block(BlockKind.CODE, text)
-        elif tag == "table" and not node.css("table table") and len(node.css("tr")) > 1 and len(node.css("td, th")) > 2:
-            yield from _table(node)
-        elif tag in {"ul", "ol"}:
-            text = "\n".join(_items(node, 0))
-            if text:
-                yield Block(BlockKind.LIST, text)
+            self._add(BlockKind.CODE, node.text().strip("\n"))
+        elif tag == "table" and _holds_data(node):
+            self._add(
+                BlockKind.TABLE, markdown_table([[_flat(cell) for cell in row.css("td, th")] for row in node.css("tr")])
+            )
+        elif tag in {"ul", "ol"} and node.css_first(WHOLE_IN_LISTS) is None:
+            self._add(BlockKind.LIST, "\n".join(_items(node, 0)))
         else:
-            yield from self._children(node)
-            yield from self._flush(BlockKind.QUOTE if tag == "blockquote" else BlockKind.PARAGRAPH)
+            if tag == "li":
+                self.inline.append("- ")
+            self._children(node)
+            self._flush(BlockKind.QUOTE if tag == "blockquote" else BlockKind.PARAGRAPH)
 
-    def _flush(self, kind: BlockKind = BlockKind.PARAGRAPH) -> Iterator[Block]:
+    def _flush(self, kind: BlockKind = BlockKind.PARAGRAPH) -> None:
         lines = (" ".join(line.split()) for line in "".join(self.inline).split("\n"))
-        text = "\n".join(line for line in lines if line)
         self.inline.clear()
-        if text:
-            yield Block(kind, text)
+        self._add(kind, "\n".join(line for line in lines if line not in {"", "-"}))
+
+    def _add(self, kind: BlockKind, text: str, level: int | None = None) -> None:
+        if text.strip():
+            self.found.append(Block(kind, text, level=level))
 
 
-def _table(node: Any) -> Iterator[Block]:
-    rows = [[cell.text() for cell in row.css("td, th")] for row in node.css("tr")]
-    text = markdown_table(rows)
-    if text:
-        yield Block(BlockKind.TABLE, text)
+def _holds_data(table: Any) -> bool:
+    """Whether a table is one, and not there for the layout."""
+    return table.css_first("table table") is None and len(table.css("tr")) > 1 and len(table.css("td, th")) > 2
 
 
-def _items(node: Any, depth: int) -> Iterator[str]:
+def _items(node: Any, depth: int) -> list[str]:
     """The items of a list, nested ones indented."""
+    lines: list[str] = []
     number = 0
     for item in node.iter():
         if item.tag != "li":
             continue
         number += 1
         mark = f"{number}." if node.tag == "ol" else "-"
-        own = " ".join("".join(_own_text(item)).split())
+        own = _flat(item, without=("ul", "ol"))
         if own:
-            yield f"{'  ' * depth}{mark} {own}"
-        for inner in item.iter():
-            if inner.tag in {"ul", "ol"}:
-                yield from _items(inner, depth + 1)
+            lines.append(f"{'  ' * depth}{mark} {own}")
+        for inner in item.css("ul, ol"):
+            if _list_around(inner, item):
+                lines.extend(_items(inner, depth + 1))
+    return lines
 
 
-def _own_text(item: Any) -> Iterator[str]:
-    """The text of an item without that of the lists inside it."""
-    child = item.child
+def _list_around(inner: Any, item: Any) -> bool:
+    """Whether `inner` belongs to this item, and not to an item inside it."""
+    parent = inner.parent
+    while parent is not None and parent.tag != "li":
+        parent = parent.parent
+    return parent is not None and parent.mem_id == item.mem_id
+
+
+def _flat(node: Any, without: tuple[str, ...] = ()) -> str:
+    """The text of an element on one line; what stands on lines of its own is set apart."""
+    parts: list[str] = []
+    _gather(node, without, parts)
+    return " ".join("".join(parts).split())
+
+
+def _gather(node: Any, without: tuple[str, ...], parts: list[str]) -> None:
+    child = node.child
     while child is not None:
-        if child.tag == "-text":
-            yield child.text_content or ""
-        elif child.tag not in {"ul", "ol"}:
-            yield " " if child.tag in BLOCK_TAGS or child.tag == "br" else ""
-            yield from _own_text(child)
+        tag = child.tag
+        if tag == "-text":
+            parts.append(child.text_content or "")
+        elif tag not in without:
+            apart = tag in BLOCK_TAGS or tag == "br"
+            parts.append(" " if apart else "")
+            if not tag.startswith(("-", "!")):
+                _gather(child, without, parts)
+            parts.append(" " if apart else "")
         child = child.next
