@@ -52,9 +52,8 @@ class _Guard:
 
     def __init__(self) -> None:
         self.document = ""
-        self.folders = tuple(
-            os.path.realpath(folder) + os.sep for folder in {sys.prefix, sys.base_prefix, sys.exec_prefix}
-        )
+        self.installed = _folders(sys.prefix, sys.base_prefix, sys.exec_prefix)
+        self.importable = _folders(*sys.path)  # the project's own folder, which may hold uploads too
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -76,7 +75,12 @@ class _Guard:
 
     def _is_program(self, name: str) -> bool:
         real = os.path.realpath(name)
-        return real.startswith(self.folders) or real.endswith(PROGRAM) or real.startswith(SYSTEM_FILES)
+        is_code = real.startswith(self.importable) and real.endswith(PROGRAM)
+        return is_code or real.startswith(self.installed) or real.startswith(SYSTEM_FILES)
+
+
+def _folders(*names: str) -> tuple[str, ...]:
+    return tuple(os.path.realpath(name) + os.sep for name in names)
 
 
 class _Child:
