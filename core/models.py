@@ -46,6 +46,10 @@ class WorkspaceManager(models.Manager[M]):
     def get_queryset(self) -> models.QuerySet[M]:
         raise UnscopedQuery(f"Use {self.model.__name__}.objects.for_workspace(workspace_id).")
 
+    def none(self) -> models.QuerySet[M]:
+        """No rows at all, which is safe for everybody."""
+        return super().get_queryset().none()
+
     def for_workspace(self, workspace_id: uuid.UUID) -> models.QuerySet[M]:
         """All rows of this workspace, and no others."""
         return super().get_queryset().filter(workspace_id=workspace_id)

@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.models import ConfigurationModel, WorkspaceScopedModel
@@ -10,6 +12,7 @@ CONFIGURATION_FIELDS = ("id", "name", "slug", "description", "version", "created
 CONFIGURATION_READ_ONLY = ("id", "version", "created_at", "updated_at")
 
 
+@extend_schema_field(OpenApiTypes.STR)
 class ScopedRelatedField(serializers.RelatedField[Any, Any, Any]):
     """A reference to a row of the caller's workspace, by id or slug; shown as the id."""
 

@@ -91,6 +91,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "core.middleware.RequestIdMiddleware",
+    "core.api.slashes.SlashMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -202,6 +203,17 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "DocumentStatusEnum": "knowledge.choices.DocumentStatus",
+        "JobStatusEnum": "observability.choices.JobStatus",
+        "RunStatusEnum": "observability.choices.RunStatus",
+        "SpanStatusEnum": "observability.choices.SpanStatus",
+        "VariantStatusEnum": "core.variants.VariantStatus",
+        "ModelKindEnum": "llm.choices.ModelKind",
+        "ApiKeyStatusEnum": ("active", "expired", "revoked"),
+        "AnswerStatusEnum": ("running", "completed", "incomplete", "failed", "cancelled"),
+        "RunKindEnum": "observability.choices.RunKind",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
