@@ -117,7 +117,7 @@ class JobAdmin(PageModelAdmin):
         messages.info(request, _("Queued again: %(count)d") % {"count": len(chosen)})
 
     @display(description=_("Status"), ordering="status", label=JOB_COLOURS)
-    def status_label(self, obj: Job) -> tuple[str, str]:
+    def status_label(self, obj: Job) -> tuple[str, Any]:
         return obj.status, JobStatus(obj.status).label
 
     @display(description=_("Progress"))
@@ -170,7 +170,7 @@ class RunAdmin(PageModelAdmin):
         return clipped(obj.input.get("question") or obj.input.get("query"), 80)
 
     @display(description=_("Status"), ordering="status", label=RUN_COLOURS)
-    def status_label(self, obj: Run) -> tuple[str, str]:
+    def status_label(self, obj: Run) -> tuple[str, Any]:
         return obj.status, RunStatus(obj.status).label
 
     @display(description=_("Took"), ordering="duration_ms")
@@ -228,7 +228,7 @@ class TraceAdmin(PageModelAdmin):
         }
 
     @display(description=_("Status"), ordering="status", label=SPAN_COLOURS)
-    def status_label(self, obj: Trace) -> tuple[str, str]:
+    def status_label(self, obj: Trace) -> tuple[str, Any]:
         return obj.status, SpanStatus(obj.status).label
 
     @display(description=_("Took"), ordering="duration_ms")
@@ -315,7 +315,7 @@ class UsageAdmin(PageModelAdmin):
         return duration(obj.duration_ms)
 
     @display(description=_("Status"), ordering="status", label=SPAN_COLOURS)
-    def status_label(self, obj: UsageRecord) -> tuple[str, str]:
+    def status_label(self, obj: UsageRecord) -> tuple[str, Any]:
         return obj.status, SpanStatus(obj.status).label
 
     @display(description=_("Time"), ordering="id")

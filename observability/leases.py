@@ -216,7 +216,8 @@ def _beat(leased: LeasedJob, stop: threading.Event) -> None:
 @contextmanager
 def _held(leased: LeasedJob) -> Iterator[Job | None]:
     """The job's locked row while it is still ours, else None."""
-    connection.close_if_unusable_or_obsolete()  # a database that was restarted meanwhile is asked anew
+    if connection.connection is not None and not connection.in_atomic_block and not connection.is_usable():
+        connection.close()  # a database that was restarted meanwhile is asked anew
     with transaction.atomic():
         rows = Job._unscoped.select_for_update()
         yield rows.filter(pk=leased.job.pk, lease_token=leased.token, status=JobStatus.RUNNING).first()

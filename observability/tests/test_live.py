@@ -17,7 +17,7 @@ from observability.runs.events import Event, EventName
 from observability.tests.engines import Script
 from observability.tests.factories import RunFactory
 
-pytestmark = pytest.mark.usefixtures("committed")
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 @pytest.fixture
@@ -217,7 +217,6 @@ async def test_text_and_lease_are_stored_each_second_while_it_runs(run):
 async def test_no_database_connection_is_held_while_tokens_flow(run):
     await live.start(run, Script(hangs=True).work(run))
     await asyncio.sleep(1.3)
-    connections.close_all()
 
     def idle() -> int:
         with connection.cursor() as cursor:
