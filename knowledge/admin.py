@@ -26,6 +26,7 @@ from knowledge.models import Chunk, Document, DocumentText, KnowledgeSource
 from knowledge.schemas import Chunking
 from knowledge.services import document_delete, document_retry, source_create, source_delete, source_update
 from llm.choices import ModelKind
+from llm.models import Model
 
 STATUS_COLOURS = {
     DocumentStatus.PENDING: "default",
@@ -64,6 +65,9 @@ class SourceForm(WorkspaceForm):
         for name in ("max_tokens", "overlap_tokens"):
             if name in self.fields and name in profile:
                 self.initial[name] = profile[name]
+        if self.instance._state.adding and "embedding_model" in self.fields:
+            embedding = Model.objects.for_workspace(self.principal.workspace_id).filter(kind=ModelKind.EMBEDDING)
+            self.initial.setdefault("embedding_model", embedding.filter(is_default=True).first())
 
     def values(self) -> dict[str, Any]:
         values = super().values()
@@ -262,7 +266,7 @@ class DocumentAdmin(PageModelAdmin):
         messages.info(request, _("Queued again: %(count)d") % {"count": len(failed)})
 
     @display(description=_("Status"), ordering="status", label=STATUS_COLOURS)
-    def status_label(self, obj: Document) -> tuple[str, str]:
+    def status_label(self, obj: Document) -> tuple[str, Any]:
         return obj.status, DocumentStatus(obj.status).label
 
     @display(description=_("Why"))

@@ -35,6 +35,12 @@ MAX_SAMPLES = 12
 SOURCES_HELP = _("Searched together in one question.")
 
 
+def set_queryset(field: forms.Field, rows: "models.QuerySet[Any]") -> None:
+    """Offer these rows in a choice field."""
+    assert isinstance(field, forms.ModelChoiceField)
+    field.queryset = rows
+
+
 class LinesField(forms.CharField):
     """A list of short texts, written one a line."""
 
@@ -45,7 +51,7 @@ class LinesField(forms.CharField):
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
+        text = super().to_python(value) or ""
         return [line.strip() for line in text.splitlines() if line.strip()]
 
     def validate(self, value: Any) -> None:
@@ -58,7 +64,7 @@ class LinesField(forms.CharField):
         """Those of a CharField judge one text."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return (initial or []) != self.to_python(data)
+        return bool((initial or []) != self.to_python(data))
 
 
 def _sources_field() -> forms.ModelMultipleChoiceField[Any]:
@@ -78,7 +84,7 @@ class RetrievalToolForm(WorkspaceForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance._state.adding:
-            self.fields["sources"].queryset = KnowledgeSource.objects.for_workspace(self.principal.workspace_id)
+            set_queryset(self.fields["sources"], KnowledgeSource.objects.for_workspace(self.principal.workspace_id))
         else:
             del self.fields["sources"]
 
@@ -119,7 +125,7 @@ class RagToolForm(WorkspaceForm):
         }
         for name, queryset in choices.items():
             if self.instance._state.adding:
-                self.fields[name].queryset = queryset
+                set_queryset(self.fields[name], queryset)
             else:
                 del self.fields[name]
 
@@ -273,7 +279,7 @@ class RetrievalVariantForm(WorkspaceForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "sources" in self.fields:
-            self.fields["sources"].queryset = KnowledgeSource.objects.for_workspace(self.principal.workspace_id)
+            set_queryset(self.fields["sources"], KnowledgeSource.objects.for_workspace(self.principal.workspace_id))
 
     class Meta:
         model = RetrievalVariant

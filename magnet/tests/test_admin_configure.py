@@ -319,6 +319,18 @@ def test_new_source_takes_its_passage_size(north):
     assert (source.chunking["max_tokens"], source.chunking["overlap_tokens"]) == (300, 10)
 
 
+def test_new_forms_come_filled_with_what_there_is(north):
+    client = north.client()
+
+    source = client.get("/admin/knowledge/knowledgesource/add/").context_data["adminform"].form
+    tool = client.get("/admin/rag/ragtool/add/").context_data["adminform"].form
+
+    assert source.initial["embedding_model"].kind == "embedding"
+    assert tool.initial["retrieval_tool"] == north[RetrievalTool]
+    assert tool.initial["prompt"] == north[PromptTemplate]
+    assert tool.initial["model"].kind == "chat"
+
+
 def test_passage_size_is_fixed_once_there_are_documents(north):
     source = north[KnowledgeSource]
     data = {

@@ -144,7 +144,7 @@ def test_dropped_files_become_ready_or_say_why_not(watched, tmp_path):
     good.write_text("# Canteen\n\nThe canteen opens at 11:30.\n")
     bad.write_bytes(b"MZ\x90\x00\x03" + bytes(200))
     page.goto("/admin/knowledge/knowledgesource/add/")
-    page.get_by_label("Name").fill("Canteen <img src=x onerror=alert(1)>")
+    page.get_by_label("Name").press_sequentially("Canteen <img src=x onerror=alert(1)>")
     expect(page.get_by_label("Slug")).to_have_value("canteen-img-srcx-onerroralert1")
     page.get_by_role("button", name="Save and continue editing").click()
 
