@@ -32,7 +32,7 @@ class PrincipalSite(Protocol):
 class WorkspaceRelatedFilter(admin.RelatedFieldListFilter):
     """A filter by a relation that offers only rows of the current workspace."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         assert isinstance(model_admin, WorkspaceModelAdmin)
         rows = model_admin.rows_of(field.related_model, request)
         return [(str(row.pk), str(row)) for row in rows[:200]]
@@ -244,7 +244,7 @@ class ReadOnlyModelAdmin(WorkspaceModelAdmin):
 
     add_permission = None
     change_permission = None
-    delete_permission = None
+    delete_permission: ClassVar[Permission | None] = None
 
 
 class PageModelAdmin(ReadOnlyModelAdmin):

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from core.access import Principal
@@ -69,7 +70,8 @@ class WorkspaceForm(_ModelForm):
         if stored is None or seen is None or stored.version == seen:
             return
         self.is_stale = True
-        data = self.data.copy()  # type: ignore[union-attr]  # a QueryDict in every bound form of the admin
+        assert isinstance(self.data, QueryDict)  # in every bound form of the admin
+        data = self.data.copy()
         data[self.add_prefix(VERSION_FIELD)] = str(stored.version)
         self.data = data
         self.add_error(None, ValidationError(self._conflict(stored, seen), code="stale"))

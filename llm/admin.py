@@ -126,7 +126,7 @@ class ModelAdmin(WorkspaceModelAdmin):
         obj.delete()
 
     @display(description=_("Kind"), ordering="kind", label=KIND_COLOURS)
-    def kind_label(self, obj: Model) -> tuple[str, str]:
+    def kind_label(self, obj: Model) -> tuple[str, Any]:
         return obj.kind, ModelKind(obj.kind).label
 
     @display(description=_("Input limit (tokens)"), ordering="max_input_tokens")
