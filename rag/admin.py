@@ -128,6 +128,16 @@ class RagToolForm(WorkspaceForm):
                 set_queryset(self.fields[name], queryset)
             else:
                 del self.fields[name]
+        if self.instance._state.adding:
+            self._choose_what_is_alone(choices)
+
+    def _choose_what_is_alone(self, choices: Mapping[str, models.QuerySet[Any]]) -> None:
+        """Where there is one thing to choose, it is chosen; of models, the default."""
+        for name in ("retrieval_tool", "prompt"):
+            found = list(choices[name][:2])
+            if len(found) == 1:
+                self.initial.setdefault(name, found[0])
+        self.initial.setdefault("model", choices["model"].filter(is_default=True).first())
 
     class Meta:
         model = RagTool

