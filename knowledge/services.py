@@ -140,8 +140,7 @@ def source_delete(source: KnowledgeSource, *, principal: Principal) -> None:
     # Dropping a table waits for everybody who reads it: not while this transaction holds rows that they want.
     for index_id in indexes:
         transaction.on_commit(partial(drop_partitions, index_id))
-    for key in keys:
-        transaction.on_commit(partial(storage.remove, key))
+    transaction.on_commit(partial(storage.remove_all, keys))
 
 
 def document_upload(*, principal: Principal, source: KnowledgeSource, upload: Upload) -> tuple[Document, Job | None]:
@@ -227,6 +226,7 @@ def _fill(document: Document, arrived: _Arrived) -> None:
     filename = storable(PurePosixPath(upload.filename.replace("\\", "/")).name)[:255]
     document.filename = filename
     document.title = storable(upload.title or PurePosixPath(filename).stem or document.external_id)[:500]
+    document.title_given = bool(upload.title)
     document.url = upload.url
     document.media_type, document.size = arrived.media_type, stored.size
     document.checksum, document.storage_key = stored.checksum, stored.key
