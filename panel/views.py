@@ -84,7 +84,7 @@ def switch_workspace(request: HttpRequest) -> HttpResponse:
 def _runnable(principal: Principal | None) -> Any:
     """The panel runs what is published, for operators too: drafts are tried in the admin."""
     if principal is None:
-        return RagTool._unscoped.none()
+        return RagTool.objects.none()
     return rag_tools_of(principal).filter(variants__is_active=True).distinct()
 
 

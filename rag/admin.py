@@ -69,7 +69,7 @@ class LinesField(forms.CharField):
 
 def _sources_field() -> forms.ModelMultipleChoiceField[Any]:
     return forms.ModelMultipleChoiceField(
-        queryset=KnowledgeSource._unscoped.none(),
+        queryset=KnowledgeSource.objects.none(),
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
         label=_("Knowledge sources"),
         help_text=SOURCES_HELP,
@@ -100,16 +100,16 @@ class RagToolForm(WorkspaceForm):
         label=_("Sample questions"), required=False, help_text=_("One a line; offered on the panel, one click each.")
     )
     retrieval_tool = forms.ModelChoiceField(
-        queryset=RetrievalTool._unscoped.none(), widget=UnfoldAdminSelectWidget(), label=_("Retrieval tool")
+        queryset=RetrievalTool.objects.none(), widget=UnfoldAdminSelectWidget(), label=_("Retrieval tool")
     )
     prompt = forms.ModelChoiceField(
-        queryset=PromptTemplate._unscoped.none(),
+        queryset=PromptTemplate.objects.none(),
         widget=UnfoldAdminSelectWidget(),
         label=_("Prompt template"),
         help_text=_("The instructions of the answer; it gets the variables question and context."),
     )
     model = forms.ModelChoiceField(
-        queryset=Model._unscoped.none(),
+        queryset=Model.objects.none(),
         widget=UnfoldAdminSelectWidget(),
         label=_("Chat model"),
         required=False,

@@ -21,7 +21,7 @@ class ScopedRelatedField(serializers.RelatedField[Any, Any, Any]):
     def __init__(self, *, model: type[WorkspaceScopedModel], **options: Any) -> None:
         self.model = model
         if not options.get("read_only"):
-            options["queryset"] = model._unscoped.none()
+            options["queryset"] = model.objects.none()
         super().__init__(**options)
 
     def use_pk_only_optimization(self) -> bool:

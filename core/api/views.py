@@ -78,7 +78,7 @@ class WorkspaceViewSet(PrincipalMixin, GenericViewSet[Any]):
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
-            return self.model._unscoped.none()
+            return self.model.objects.none()
         return self.queryset_for(self.principal)
 
     def queryset_for(self, principal: Principal) -> Any:
