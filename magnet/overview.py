@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -17,7 +17,7 @@ from llm.choices import ProviderType
 from llm.models import Provider
 from observability.choices import JobStatus
 from observability.models import Job, Run
-from rag.models import RagTool, RagVariant
+from rag.models import RagTool
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if principal is None:
         return context
     tools = RagTool.objects.for_workspace(principal.workspace_id)
-    served = tools.filter(Exists(RagVariant._unscoped.filter(parent=OuterRef("pk"), is_active=True)))
+    served = tools.filter(variants__is_active=True)
     documents = _documents(principal)
     return {
         **context,
