@@ -107,6 +107,9 @@ class SourceDocumentViewSet(ListRetrieve):
             return rows
         return rows.filter(source=self.source()).select_related("source")
 
+    def list(self, request: Request, id: str) -> Response:  # type: ignore[override]  # below a source
+        return super().list(request)
+
     @extend_schema(
         request={"multipart/form-data": FileUpload, "application/json": TextUpload},
         responses={202: AcceptedSerializer, 200: AcceptedSerializer},

@@ -1,8 +1,10 @@
 import pytest
+from rest_framework.test import APIClient
 
 from accounts.models import Membership
+from accounts.services import api_key_issue
 from accounts.tests.factories import MembershipFactory, principal_of
-from core.access import Principal, Role
+from core.access import Principal, Role, Scope
 from knowledge.ingesting import document_ingest
 from knowledge.models import Document, KnowledgeSource
 from knowledge.services import Upload, document_upload
@@ -60,5 +62,18 @@ def ingest(upload):
         document, job = upload(source, content, **options)
         document_ingest(job.pk)
         return Document._unscoped.get(pk=document.pk)
+
+    return make
+
+
+@pytest.fixture
+def client_of():
+    """An API client with a key of this member: `client_of(membership, scopes=[…])`."""
+
+    def make(membership: Membership, scopes=tuple(Scope)) -> APIClient:
+        key = api_key_issue(user=membership.user, workspace=membership.workspace, name="test", scopes=scopes)
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {key.text}")
+        return client
 
     return make
