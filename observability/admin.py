@@ -160,6 +160,7 @@ class RunAdmin(PageModelAdmin):
             "may_read": may_read,
             "question": (obj.input.get("question") or obj.input.get("query") or "") if may_read else "",
             "answer": answer,
+            "passages": answer.get("retrieved") or answer.get("results") or [],
             "problem": obj.problem if may_read else None,
             "took_text": duration(obj.duration_ms),
             "usage": obj.usage.all(),
