@@ -24,6 +24,7 @@ def sentences(text: str) -> list[str]:
         ("(A note.) [1] [Another.]", ["(A note.)", "[1] [Another.]"]),
         ("Really?! “Yes,” she said.", ["Really?!", "“Yes,” she said."]),
         ("End. — a dash", ["End. — a dash"]),
+        ("Done (really) . Next", ["Done (really) .", "Next"]),
         ("He said no. Then see No. 5, Fig. 3.", ["He said no.", "Then see No. 5, Fig. 3."]),
     ],
 )

@@ -33,7 +33,8 @@ REFUSED_EVENTS = (
 )  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 PROGRAM = (".py", ".pyc", ".so")
-SYSTEM_FILES = ("/usr/share/", "/usr/lib", "/lib", "/etc/mime.types", "/etc/localtime", "/proc/self/", "/dev/null")
+SYSTEM_FILES = ("/usr/share/", "/usr/lib/", "/usr/lib64/", "/lib/", "/lib64/", "/etc/mime.types", "/dev/null")
+OWN_MEMORY = "/proc/self/statm"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class _Guard:
         if isinstance(path, int):
             return
         name = os.fsdecode(path)
-        if name != self.document and not name.startswith(SYSTEM_FILES) and not self._is_program(name):
+        if name not in {self.document, OWN_MEMORY} and not self._is_program(name):
             raise PermissionError("Reading other files is not allowed in the parser.")
 
     def _is_program(self, name: str) -> bool:
@@ -133,7 +134,7 @@ class _Child:
     def _grown(self) -> bool:
         """Whether this process holds so much memory that a fresh one is better."""
         try:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            pages = int(Path(OWN_MEMORY).read_text().split()[1])
         except OSError:  # no procfs here
             return False
         return pages * resource.getpagesize() > self.limits.recycle_bytes

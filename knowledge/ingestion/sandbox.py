@@ -83,7 +83,11 @@ class ParserProcess:
     def isolation(self) -> str:
         """How the child is kept from the network, for `doctor`."""
         with self._lock:
-            self._ready_child()
+            try:
+                self._ready_child()
+            except (TimeoutError, EOFError, OSError):
+                self._end(kill=True)
+                return "the parser child does not start"
             return self._isolation
 
     @property

@@ -215,6 +215,15 @@ def test_isolation_says_what_keeps_the_network_away(parser):
     assert parser.isolation() in {"network namespace and audit hook", "audit hook"}
 
 
+def test_child_that_does_not_start_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+
+    assert ParserProcess().isolation() == "the parser child does not start"
+    with pytest.raises(ParseError) as caught:
+        ParserProcess().parse(Path(__file__), "text/plain")
+    assert caught.value.code == "parser_crashed"
+
+
 def test_each_process_has_one_parser():
     process = default_process()
 
