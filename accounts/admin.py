@@ -292,6 +292,13 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
         issued.key._issued_text = issued.text  # type: ignore[attr-defined]  # for the answer of this request only
         return issued.key
 
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """One button: whatever comes next, the key is shown first."""
+        extra = {"show_save_and_continue": False, **(extra_context or {})}
+        return super().changeform_view(request, object_id, form_url, extra)
+
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """The one page that shows the key. It is not a redirect: a text that is stored nowhere cannot be fetched."""
         context = self.page_context(request, _("Your new API key"), obj, key_text=obj._issued_text, object=obj)

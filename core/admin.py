@@ -157,6 +157,7 @@ class WorkspaceModelAdmin(ModelAdmin):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
         """A save that a service refuses comes back as the same form with the reason, not as an error page."""
+        extra_context = {"show_save_and_add_another": False, **(extra_context or {})}
         try:
             response = super().changeform_view(request, object_id, form_url, extra_context)
         except (MagnetError, ValidationError) as refusal:

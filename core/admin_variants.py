@@ -248,7 +248,7 @@ def _text(variant: Variant, name: str) -> str:
         return ", ".join(str(row) for row in getattr(variant, name).all()) or "—"
     value = getattr(variant, name)
     if isinstance(field, models.JSONField):
-        return json.dumps(value, indent=2, ensure_ascii=False)
+        return json.dumps(value, indent=2, ensure_ascii=False).replace("\\n", "\n")
     if field.choices:
         return str(getattr(variant, f"get_{name}_display")())
     return "—" if value in (None, "") else str(value)
