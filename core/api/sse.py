@@ -48,7 +48,7 @@ def wants_stream(request: Request, asked: bool) -> bool:
 def last_event_id(request: Request) -> int:
     """The number that a reader saw last; 0 for a reader from the start."""
     value = request.headers.get("Last-Event-ID", "")
-    return int(value) if value.isdecimal() and len(value) < 10 else 0
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else 0
 
 
 def stream_response(events: AsyncIterator[Numbered]) -> StreamingHttpResponse:

@@ -87,10 +87,13 @@ class LiveRun:
         self.news = asyncio.Event()
 
     async def behind(self, seq: int) -> list[NumberedEvent]:
-        """The events behind this number, as soon as there is one; none when there will be none."""
+        """The events behind this number, as soon as there is one; none when there will be none.
+
+        Behind a number that the run never reached stands its end.
+        """
         while len(self.events) <= seq and not self.over:
             await self.news.wait()
-        return self.events[seq:]
+        return self.events[seq:] if seq <= len(self.events) else self.events[-1:]
 
     def stop(self, reason: StopReason) -> None:
         """End the engine's work; what it has said is stored. Nothing happens once it has ended or is being stopped."""
@@ -235,8 +238,6 @@ async def follow(run_id: uuid.UUID, after: int = 0) -> AsyncGenerator[NumberedEv
             async for event in stored:
                 yield event
         return
-    if after > len(live.events):  # a number from the future: what is new from now on, or the end
-        after = len(live.events) - int(live.over)
     live.readers += 1
     try:
         while news := await live.behind(after):

@@ -41,6 +41,11 @@ def child(what: str, pk: object, **variables: str):
         process.wait(10)
 
 
+def _say_at_work() -> None:
+    sys.stdout.write("at work\n")
+    sys.stdout.flush()
+
+
 def _hold(pk: uuid.UUID) -> None:
     from django.conf import settings
 
@@ -50,7 +55,7 @@ def _hold(pk: uuid.UUID) -> None:
 
     def work(leased: LeasedJob) -> None:
         leased.progress(3, 10)
-        print("at work", flush=True)
+        _say_at_work()
         until = time.monotonic() + WORK_SECONDS
         while time.monotonic() < until:
             time.sleep(0.05)
@@ -67,7 +72,7 @@ async def _run(pk: uuid.UUID) -> None:
     run = await Run._unscoped.aget(pk=pk)
     await live.start(run, Script(texts=["word "] * 2000, pause=0.02).work(run))
     await asyncio.sleep(0.5)
-    print("at work", flush=True)
+    _say_at_work()
     await live.wait(pk)
 
 

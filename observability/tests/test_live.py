@@ -101,7 +101,11 @@ async def test_an_engines_error_is_a_problem_and_its_text_is_kept(run):
         await live.wait(run.pk)
 
     stored = await row(run)
-    assert (failure.value.status, failure.value.code, failure.value.detail) == (503, "unavailable", "The model is away.")
+    assert (failure.value.status, failure.value.code, failure.value.detail) == (
+        503,
+        "unavailable",
+        "The model is away.",
+    )
     assert (stored.status, stored.content) == (RunStatus.FAILED, "Twenty five days.")
     assert stored.problem["status"] == 503
     assert (await rows_of(run))[-1].event == "run.failed"
