@@ -9,9 +9,14 @@ class KnowledgeConfig(AppConfig):
     def ready(self) -> None:
         from core.seeds import SEEDS
         from knowledge import services
+        from knowledge.connectors import FilesConnector
+        from knowledge.ingestion.chunking import StructureChunker
         from knowledge.seeds import seed_handbook
         from observability.job_kinds import JOB_KINDS, JobKind
+        from plugins.registry import PLUGINS
 
+        PLUGINS.connectors.register(FilesConnector())
+        PLUGINS.chunkers.register(StructureChunker())
         for name, title in (("build_vector_index", "Build vector index"), ("reweigh_index", "Reweigh words")):
             JOB_KINDS.register(name, JobKind(name, title))
         ingest = JobKind(services.INGEST_JOB, "Ingest document", services.on_job_failed, services.on_job_retried)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from core.exceptions import NotFound
 from plugins.contracts import SourceItem
-from plugins.registry import PLUGINS
 
 FILES = "files"
 
@@ -39,6 +38,3 @@ def _below(root: Path) -> Iterator[SourceItem]:
         relative = path.relative_to(root)
         if path.is_file() and not any(part.startswith(".") for part in relative.parts):
             yield SourceItem(relative.as_posix(), path.stem, path)
-
-
-PLUGINS.connectors.register(FilesConnector())

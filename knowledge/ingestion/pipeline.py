@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.faults import fault
-from knowledge.ingestion.chunking import StructureChunker
 from knowledge.ingestion.sandbox import default_process
 from knowledge.models import Document, EmbeddingIndex, StagedVector
 from knowledge.schemas import Chunking
@@ -27,8 +26,6 @@ PIPELINE_VERSION = 1
 # Texts that are embedded and staged at once: what a killed worker loses. Remote models take them in parallel requests.
 LOCAL_BATCH, REMOTE_BATCH = 64, 512
 CRASHES = frozenset({"parser_crashed", "timeout", "out_of_memory"})
-
-PLUGINS.chunkers.register(StructureChunker())
 
 
 @dataclass(frozen=True)
