@@ -165,8 +165,10 @@ async def _query_vectors(plan: RetrievalPlan, query: str) -> tuple[dict[uuid.UUI
 
 
 def _similar_enough(candidate: Candidate, plan: RetrievalPlan) -> bool:
-    """The threshold is on cosine similarity; a passage that only words found has none and stays."""
-    return candidate.dense_score is None or candidate.dense_score >= plan.similarity_threshold
+    """The threshold is on cosine similarity; at 0 it drops nothing, and what has no similarity stays."""
+    if plan.similarity_threshold <= 0 or candidate.dense_score is None:
+        return True
+    return candidate.dense_score >= plan.similarity_threshold
 
 
 async def _widen(found: Sequence[Candidate], neighbours: int) -> tuple[FoundPassage, ...]:

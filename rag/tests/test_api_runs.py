@@ -2,10 +2,12 @@ import json
 import uuid
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
-from accounts.tests.factories import MembershipFactory
+from accounts.tests.factories import MembershipFactory, principal_of
 from core.access import Role, Scope
+from core.variant_services import variant_create_draft, variant_publish
 from knowledge.services import document_delete
 from observability.models import Run, RunEvent, Trace, UsageRecord
 from rag.models import Citation, RagTool
@@ -15,8 +17,6 @@ QUESTION = "How many days of holiday do employees have?"
 
 
 async def post(world, path, body, member=None, scopes=tuple(Scope), **headers):
-    from asgiref.sync import sync_to_async
-
     credentials = await sync_to_async(world.headers)(member, scopes)
     client = AsyncClient()
     return await client.post(
@@ -86,8 +86,6 @@ async def test_accept_asks_for_a_stream_too_and_a_finished_run_is_replayed(world
     told = await events_of(response)
     run_id = told[0][2]["run_id"]
 
-    from asgiref.sync import sync_to_async
-
     headers = await sync_to_async(world.headers)()
     replay = await AsyncClient().get(f"/api/v1/runs/{run_id}/events", headers={**headers, "Last-Event-ID": "2"})
 
@@ -104,9 +102,6 @@ async def test_what_the_sources_do_not_hold_is_not_answered(world):
 
 
 async def test_a_deleted_document_answers_nothing_from_then_on(world):
-    from asgiref.sync import sync_to_async
-
-    from accounts.tests.factories import principal_of
 
     operator = principal_of(world.member)
     await sync_to_async(document_delete)(world.documents["Holiday"], principal=operator)
@@ -131,6 +126,26 @@ async def test_a_search_gives_scores_and_ranks(world):
     assert best["score"] == 1.0
     assert found["timings"]["total_ms"] >= found["timings"]["search_ms"]
     assert found["trace_id"]
+
+
+async def test_without_a_threshold_every_passage_comes_also_the_unlike(world):
+    found = (
+        await post(world, "retrieval-tools/rules-search/search", {"query": "Quantum chromodynamics lattice"})
+    ).json()
+
+    assert len(found["results"]) == 3
+    assert min(one["dense_score"] for one in found["results"]) < 0.1
+
+
+async def test_a_threshold_drops_what_is_less_alike(world):
+    draft = await sync_to_async(variant_create_draft)(world.search, actor=None, values={"similarity_threshold": 0.4})
+    await sync_to_async(variant_publish)(draft, actor=None)
+
+    found = (await post(world, "retrieval-tools/rules-search/search", {"query": "days of holiday"})).json()
+    nothing = (await post(world, "rag-tools/rules-qa/query", {"question": "Quantum chromodynamics lattice?"})).json()
+
+    assert [one["title"] for one in found["results"]] == ["Holiday"]
+    assert (nothing["resolution"], nothing["retrieved"]) == ("no_results", [])
 
 
 async def test_a_search_streams_too(world):
@@ -177,8 +192,6 @@ async def test_a_filter_keeps_what_it_names(world):
 
 
 async def test_another_workspace_finds_nothing(world):
-    from asgiref.sync import sync_to_async
-
     stranger = await sync_to_async(MembershipFactory)(role=Role.ADMIN)
     for path, body in (
         ("rag-tools/rules-qa/query", {"question": QUESTION}),
@@ -197,8 +210,6 @@ async def test_no_key_is_401_before_anything_else(world):
 
 
 async def test_every_role_runs_and_a_key_needs_the_scope(world):
-    from asgiref.sync import sync_to_async
-
     user = await sync_to_async(world.colleague)(Role.USER)
 
     assert (await post(world, "rag-tools/rules-qa/query", {"question": QUESTION}, user)).status_code == 200
@@ -207,9 +218,6 @@ async def test_every_role_runs_and_a_key_needs_the_scope(world):
 
 
 async def test_a_draft_is_for_operators_and_an_unpublished_tool_a_conflict(world):
-    from asgiref.sync import sync_to_async
-
-    from core.variant_services import variant_create_draft
 
     await sync_to_async(variant_create_draft)(world.tool, actor=None)
     user = await sync_to_async(world.colleague)(Role.USER)
@@ -224,8 +232,6 @@ async def test_a_draft_is_for_operators_and_an_unpublished_tool_a_conflict(world
 
 
 async def test_other_peoples_runs_are_not_read_by_viewers(world):
-    from asgiref.sync import sync_to_async
-
     answer = (await post(world, "rag-tools/rules-qa/query", {"question": QUESTION})).json()
     viewer = await sync_to_async(world.colleague)(Role.VIEWER)
     user = await sync_to_async(world.colleague)(Role.USER)
