@@ -24,8 +24,15 @@ app.conf.update(
     broker_url=settings.REDIS_URL,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    # A message comes back when its worker was killed; longer than any task, so that none runs twice at once.
-    broker_transport_options={"visibility_timeout": HARD_SECONDS + 60, "socket_timeout": 30, "socket_keepalive": True},
+    broker_transport_options={
+        # A message comes back when its worker was killed; longer than any task, so that none runs twice at once.
+        "visibility_timeout": HARD_SECONDS + 60,
+        "socket_timeout": 30,
+        "socket_keepalive": True,
+        # Publishing to a broker that is away gives up at once: the sweeper sends again, and a request does not wait.
+        "max_retries": 1,
+        "interval_start": 0,
+    },
     task_ignore_result=True,
     task_serializer="json",
     accept_content=["json"],
