@@ -18,9 +18,9 @@ test: ## Run the test suite
 	@sh .ci/environment requirements-dev.lock
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: ## The same, and the tests that need a browser, where Chromium is installed
+test-all: ## The same, with Chromium, and the walks, outages and fuzzing that take minutes
 	@sh .ci/environment requirements-dev.lock
-	MAGNET_BROWSER_TESTS=1 $(BIN)/python -m pytest $(ARGS)
+	MAGNET_ALL_TESTS=1 $(BIN)/python -m pytest $(ARGS)
 
 lint: ## Style, types, layers, migrations, OpenAPI snapshot
 	@sh .ci/environment requirements-dev.lock

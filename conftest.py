@@ -7,6 +7,7 @@ the apps read the settings and the models before the first hook runs.
 import atexit
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from typing import IO
 
@@ -74,6 +75,20 @@ def _flush_partitioned_tables_too() -> None:
         return flush(self, style, tables, reset_sequences=reset_sequences, allow_cascade=True)
 
     DatabaseOperations.sql_flush = cascading
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make test-all` runs everything and demands Chromium; else exhaustive tests wait for it, browser tests run where
+    Chromium is installed."""
+    has_browser = shutil.which("chromium") is not None
+    if os.environ.get("MAGNET_ALL_TESTS"):
+        if not has_browser:
+            raise pytest.UsageError("The browser tests need Chromium (Debian, Ubuntu: apt install chromium).")
+        return
+    left_out = {"exhaustive"} if has_browser else {"exhaustive", "browser"}
+    left = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 pytest_plugins = ["magnet.tests.plugin"]

@@ -1,7 +1,5 @@
 """Two workspaces with a row of each kind, for tests of the whole."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,17 +7,6 @@ import pytest
 from django.db import connection
 
 from magnet.tests.admin_world import World, world
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Browser tests run where Chromium is installed; `make test-all` demands it."""
-    if shutil.which("chromium"):
-        return
-    if os.environ.get("MAGNET_BROWSER_TESTS"):
-        raise pytest.UsageError("The browser tests need Chromium (Debian, Ubuntu: apt install chromium).")
-    left = [item for item in items if item.get_closest_marker("browser")]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="module")
