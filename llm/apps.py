@@ -10,7 +10,12 @@ class LlmConfig(AppConfig):
         from core.lifecycle import on_shutdown
         from core.seeds import SEEDS, WORKSPACE_SEEDS
         from llm.providers.connections import close_connections
+        from llm.providers.registry import LocalFactory, OpenAIFactory
         from llm.seeds import seed_all, seed_workspace
+        from plugins.registry import PLUGINS
+
+        PLUGINS.providers.register(LocalFactory())
+        PLUGINS.providers.register(OpenAIFactory())
 
         on_shutdown(close_connections)
 

@@ -3,10 +3,19 @@
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
+from plugins.registry import PLUGINS
+
 
 class ProviderType(TextChoices):
+    """The built-in types."""
+
     LOCAL = "local", _("Local: runs here, needs no key")
     OPENAI = "openai", _("OpenAI, or any endpoint that speaks its protocol")
+
+
+def provider_types() -> list[tuple[str, str]]:
+    """All types that can be chosen, those of plugins too."""
+    return [(factory.name, factory.title) for factory in PLUGINS.providers]
 
 
 class ModelKind(TextChoices):

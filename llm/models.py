@@ -8,13 +8,13 @@ from django.utils.translation import gettext_lazy as _
 from core.fields import EncryptedTextField
 from core.models import ConfigurationModel
 from core.outbound import OutboundRefused, OutboundUse, check_url
-from llm.choices import ModelKind, ProviderType
+from llm.choices import ModelKind, ProviderType, provider_types
 
 
 class Provider(ConfigurationModel):
     """A vendor's endpoint. The API key is write-only and encrypted for this row."""
 
-    type = models.CharField(_("type"), max_length=30, choices=ProviderType.choices)
+    type = models.CharField(_("type"), max_length=30, choices=provider_types)
     base_url = models.CharField(
         _("base URL"),
         max_length=500,

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class MagnetConfig(AppConfig):
@@ -7,3 +8,6 @@ class MagnetConfig(AppConfig):
 
     def ready(self) -> None:
         from magnet import celery  # noqa: F401  # core.queue sends through it
+        from plugins.registry import PLUGINS
+
+        PLUGINS.load(settings.MAGNET_PLUGINS)  # here, as this app comes last: the built-ins are registered

@@ -22,11 +22,15 @@ ENTRY_POINT_GROUP = "magnet.plugins"
 
 
 class ProviderFactory(Protocol):
-    """Connects to a vendor. `name` is the provider type that people choose."""
+    """Connects to a vendor. `name` is the provider type that people choose, `title` what they read."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
-    def __call__(self, *, base_url: str, api_key: str) -> Provider: ...
+    @property
+    def title(self) -> str: ...
+
+    def __call__(self, *, base_url: str, api_key: str, timeout_seconds: float) -> Provider: ...
 
 
 T = TypeVar("T")

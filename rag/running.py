@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from core.access import Permission, Principal
+from core.exceptions import InvalidInput
 from observability.choices import RunKind
 from observability.models import Run
 from observability.runs.work import Closing, Work
@@ -31,8 +32,13 @@ class Started:
 
 @transaction.atomic
 def question_start(*, principal: Principal, tool: RagTool, question: Question, variant: int | None = None) -> Started:
-    """Prepare a question to a RAG tool. Raises Conflict when something that it needs is not published or indexed."""
+    """Prepare a question to a RAG tool.
+
+    Raises Conflict when something that it needs is not published or indexed, InvalidInput for an empty question.
+    """
     principal.require(Permission.RUN)
+    if not question.text.strip():
+        raise InvalidInput("The question is empty.")
     pinned: RagVariant = pinned_variant(tool, variant, principal)
     plan = answer_plan(pinned)
     given = {

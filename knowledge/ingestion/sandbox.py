@@ -20,6 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from knowledge.ingestion.parser_child import Limits
 from plugins.contracts import Block, BlockKind, ParsedDocument, ParseError
 
@@ -238,6 +240,6 @@ def default_process() -> ParserProcess:
     with _processes_lock:
         if pid not in _processes:
             _processes.clear()
-            _processes[pid] = ParserProcess(plugins=os.environ.get("MAGNET_PLUGINS", "").replace(",", " ").split())
+            _processes[pid] = ParserProcess(plugins=settings.MAGNET_PLUGINS)
             atexit.register(_processes[pid].close)
         return _processes[pid]

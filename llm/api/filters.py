@@ -2,12 +2,12 @@
 
 from django_filters import rest_framework as filters
 
-from llm.choices import ModelKind, ProviderType
+from llm.choices import ModelKind, provider_types
 from llm.models import Model, Provider
 
 
 class ProviderFilters(filters.FilterSet):  # type: ignore[misc]  # the library has no types
-    type = filters.ChoiceFilter(choices=ProviderType.choices)
+    type = filters.ChoiceFilter(choices=provider_types)
 
     class Meta:
         model = Provider

@@ -67,6 +67,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # The application
+MAGNET_PLUGINS = ENV.items("MAGNET_PLUGINS")
 OUR_APPS = ["core", "accounts", "observability", "plugins", "llm", "prompts", "knowledge", "rag", "panel"]
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",

@@ -1,7 +1,8 @@
 """With a key in the environment before the first start, the vendor's models answer: over real HTTP, end to end."""
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.management import CommandError, call_command
 
 from accounts.tests.factories import MembershipFactory, principal_of
 from core.access import Role
@@ -144,3 +145,14 @@ async def test_neighbours_reach_the_model_as_one_passage(vendor, scripted):
 
     assert answer["status"] == "completed"
     assert LEAVE in scripted.calls_of("cites")[-1].body["messages"][-1]["content"]
+
+
+def test_in_the_terminal_a_vendor_that_fails_is_an_error_not_an_answer(vendor, capsys):
+    async_to_sync(answer_with)(vendor, "unauthorized")
+
+    with pytest.raises(CommandError) as refused:
+        call_command("ask", "rules-qa", QUESTION, "--user", vendor.member.user.email)
+
+    assert "sk-sentinel" not in str(refused.value)
+    assert "key" in str(refused.value)
+    assert capsys.readouterr().out == ""

@@ -12,12 +12,13 @@ from accounts.services import command_user
 from core.access import Principal
 from core.exceptions import MagnetError, NotFound
 from knowledge.choices import DocumentStatus
-from knowledge.connectors import FilesConfig, FilesConnector
+from knowledge.connectors import FILES, FilesConfig
 from knowledge.models import Document, KnowledgeSource
 from knowledge.schemas import storable
 from knowledge.services import Upload, document_upload
 from observability.selectors import last_heartbeat
 from plugins.contracts import SourceItem
+from plugins.registry import PLUGINS
 
 POLL_SECONDS = 0.5
 STALLED_SECONDS = 45  # three heartbeats
@@ -39,7 +40,9 @@ class Command(BaseCommand):
         self.quiet = options["json"]
         try:
             principal, source = _source(options)
-            items = FilesConnector().items(FilesConfig(tuple(Path(path).expanduser() for path in options["paths"])))
+            items = PLUGINS.connectors.get(FILES).items(
+                FilesConfig(tuple(Path(path).expanduser() for path in options["paths"]))
+            )
         except MagnetError as error:
             raise CommandError(str(error)) from error
         taken = [self._take(principal, source, item) for item in items]
