@@ -33,9 +33,11 @@ class TokenVectors:
     """A text as the model reads it, piece by piece.
 
     vectors: shape (pieces, 384), rows of unit length. spans: (start, end) of each piece in the text, in characters.
-    ids: the pieces' numbers in the vocabulary. The two marks that the model adds are left out.
+    ids: the pieces' numbers in the vocabulary. The two marks that the model adds are left out of these three.
+    whole: the vector of the text, as `embed` gives it.
     """
 
+    whole: Vectors
     vectors: Vectors
     spans: tuple[tuple[int, int], ...]
     ids: tuple[int, ...]
@@ -108,9 +110,7 @@ def embed_in_parts(texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors, i
     encodings = _tokenizer().encode_batch(list(texts))
     for batch in _batches([len(encoding.ids) for encoding in encodings]):
         ids = [encodings[i].ids for i in batch]
-        hidden, mask = _forward(ids)
-        weights = mask[:, :, None].astype(np.float32)
-        yield batch, unit((hidden * weights).sum(axis=1) / weights.sum(axis=1)), sum(map(len, ids))
+        yield batch, _mean(*_forward(ids)), sum(map(len, ids))
 
 
 def token_vectors(texts: Sequence[str]) -> list[TokenVectors]:
@@ -118,11 +118,13 @@ def token_vectors(texts: Sequence[str]) -> list[TokenVectors]:
     encodings = _tokenizer().encode_batch(list(texts))
     found: dict[int, TokenVectors] = {}
     for batch in _batches([len(encoding.ids) for encoding in encodings]):
-        hidden, _ = _forward([encodings[i].ids for i in batch])
+        hidden, mask = _forward([encodings[i].ids for i in batch])
+        means = _mean(hidden, mask)
         for row, place in enumerate(batch):
             one = encodings[place]
             inner = slice(1, len(one.ids) - 1)
-            found[place] = TokenVectors(unit(hidden[row, inner]), tuple(one.offsets[inner]), tuple(one.ids[inner]))
+            vectors = unit(hidden[row, inner])
+            found[place] = TokenVectors(means[row], vectors, tuple(one.offsets[inner]), tuple(one.ids[inner]))
     return [found[place] for place in range(len(texts))]
 
 
@@ -131,6 +133,11 @@ def unit(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
     return scaled
+
+
+def _mean(hidden: Vectors, mask: Any) -> Vectors:
+    weights = mask[:, :, None].astype(np.float32)
+    return unit((hidden * weights).sum(axis=1) / weights.sum(axis=1))
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
