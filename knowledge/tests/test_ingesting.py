@@ -10,10 +10,12 @@ from django.db import connection
 from django.utils import timezone
 
 from core.faults import FaultInjected
-from knowledge import ingesting
+from core.ids import uuid7
+from knowledge import ingesting, tasks
 from knowledge.choices import DocumentStatus
+from knowledge.indexing import needs_reweighing
 from knowledge.ingesting import document_ingest
-from knowledge.models import Chunk, ChunkVector, Document, DocumentText, EmbeddingIndex, LexicalRow, StagedVector
+from knowledge.models import Chunk, ChunkVector, Document, DocumentText, LexicalRow, StagedVector
 from knowledge.retrieval.search import search_sync
 from knowledge.services import document_delete, document_retry
 from knowledge.tests.factories import index_of, query
@@ -355,15 +357,26 @@ def test_deleting_takes_all_of_it_away(source_with, ingest, principal, django_ca
         assert cursor.fetchone()[0] == len(LexicalRow.objects.get().terms)
 
 
-def test_a_large_index_asks_for_its_approximate_index(source_with, upload, settings):
+@pytest.mark.django_db(transaction=True)
+def test_a_large_index_gets_its_approximate_index_as_one_job(source_with, upload, settings):
     settings.VECTOR_DB = {**settings.VECTOR_DB, "exact_below": 3}
     source = source_with()
     for text in (LONG, "One more."):
         document_ingest(upload(source, text)[1].pk)
+    (job,) = Job._unscoped.filter(kind="build_vector_index")
+    assert not index_of(source).has_ann
 
-    jobs = Job._unscoped.filter(kind="build_vector_index")
-    assert [one.subject_id for one in jobs] == [source.active_index_id]
-    assert not EmbeddingIndex._unscoped.get(pk=source.active_index_id).has_ann
+    tasks.build_vector_index(str(job.pk))
+
+    job.refresh_from_db()
+    assert (job.status, job.subject_id) == ("succeeded", source.active_index_id)
+    assert index_of(source).has_ann
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%%USING hnsw%%' AND tablename LIKE %s",
+            [f"%{index_of(source).pk.hex}%"],
+        )
+        assert cursor.fetchone()[0] == 1
 
 
 def test_a_mean_length_that_moved_asks_for_new_weights(source_with, upload):
@@ -371,4 +384,22 @@ def test_a_mean_length_that_moved_asks_for_new_weights(source_with, upload):
     for text in ("Short text.", "word " * 150):
         document_ingest(upload(source, text)[1].pk)
 
-    assert Job._unscoped.filter(kind="reweigh_index", subject_id=source.active_index_id).count() == 1
+    (job,) = Job._unscoped.filter(kind="reweigh_index", subject_id=source.active_index_id)
+    assert needs_reweighing(index_of(source))
+
+    tasks.reweigh_index(str(job.pk))
+
+    assert not needs_reweighing(index_of(source))
+
+
+def test_work_for_an_index_that_is_gone_fails_with_a_reason(source_with, upload, settings, principal):
+    settings.VECTOR_DB = {**settings.VECTOR_DB, "exact_below": 3}
+    source = source_with()
+    document_ingest(upload(source, LONG)[1].pk)
+    job = Job._unscoped.get(kind="build_vector_index")
+    Job._unscoped.filter(pk=job.pk).update(subject_id=uuid7())
+
+    tasks.build_vector_index(str(job.pk))
+
+    job.refresh_from_db()
+    assert (job.status, job.reason) == ("failed", "The index was deleted before its turn.")
