@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
@@ -156,16 +157,16 @@ def document_upload(*, principal: Principal, source: KnowledgeSource, upload: Up
     if present is not None:
         return present, _open_jobs(source.workspace_id, [present.pk]).first()
     stored = storage.store(upload.blocks())
-    try:
+    with ExitStack() as unless_saved:
+        unless_saved.callback(storage.remove, stored.key)
         media_type = PLAIN_TEXT if isinstance(upload.content, str) else _media_type(stored, upload.filename)
         arrived = _Arrived(upload, stored, external_id, media_type)
         try:
-            return _save(principal, source, arrived)
+            saved = _save(principal, source, arrived)
         except IntegrityError:  # the same new external id came in twice at once: the other one is there now
-            return _save(principal, source, arrived)
-    except BaseException:
-        storage.remove(stored.key)
-        raise
+            saved = _save(principal, source, arrived)
+        unless_saved.pop_all()
+    return saved
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -40,7 +41,8 @@ def store(blocks: Iterator[bytes]) -> StoredFile:
     path = path_of(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
-    try:
+    with ExitStack() as unless_stored:
+        unless_stored.callback(path.unlink, missing_ok=True)
         with path.open("xb") as target:
             for block in blocks:
                 size += len(block)
@@ -53,9 +55,7 @@ def store(blocks: Iterator[bytes]) -> StoredFile:
             os.fsync(target.fileno())
         if size == 0:
             raise InvalidInput("The file is empty.")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        unless_stored.pop_all()
     return StoredFile(key, size, digest.hexdigest())
 
 

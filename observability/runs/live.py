@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
+from django.db import Error as DatabaseFailure
 from django.db import connections
 
 from core import lifecycle
@@ -216,7 +217,7 @@ async def _flush(live: LiveRun) -> None:
     new = live.events[live.flushed :]
     try:
         standing = await in_database(store.flush, live.run, new, live.work.content())
-    except Exception:  # recorded; the next second tries again
+    except DatabaseFailure:
         logger.warning("run.flush_failed", exc_info=True, extra={"run_id": str(live.run.pk)})
         return
     live.flushed += len(new)
