@@ -5,44 +5,51 @@ not hold. Against the second stands a threshold on an estimate of answerability,
 judged on (docs/extractive.md has method and figures).
 """
 
-import re
+from collections.abc import Sequence
 
-from llm.providers.local.extractive.answerability import THRESHOLD, answerability
-from llm.providers.local.extractive.features import Scored, rank, stems
+from llm.providers.local.extractive.answerability import is_answerable
+from llm.providers.local.extractive.evidence import Finding, gather
+from llm.providers.local.extractive.questions import stems
+from llm.providers.local.extractive.units import shown
 from plugins.contracts import Grounding
 
-MAX_SENTENCES = 3
-NEAR_BEST = 0.88  # share of the best sentence's fit that another one needs to be quoted too
+MAX_PASSAGES = 3
+MAX_SENTENCES = 5
+# How much less than the best another sentence may fit: from another passage, from a quoted one, a row from its table.
+GAP_ELSEWHERE, GAP_BESIDE, GAP_ROW = 0.2, 0.1, 0.3
 REPEATED = 0.7  # share of its stems that a sentence may have in common with one that is quoted already
-BULLET = re.compile(r"^\s*(?:[-*+•‣◦]|\d{1,3}[.)])\s+")
 
 
 def compose(grounding: Grounding) -> str | None:
     """The answer with its markers, or None when the passages do not seem to hold one."""
-    question, ranked = rank(grounding)
-    if not ranked or answerability(question, ranked) < THRESHOLD:
+    evidence = gather(grounding)
+    if not is_answerable(evidence):
         return None
-    return " ".join(f"{_shown(one.sentence.text)} [{one.sentence.passage.marker}]" for one in _chosen(ranked))
+    return " ".join(f"{shown(one.text)} [{one.passage.marker}]" for one in chosen(evidence.findings))
 
 
-def _chosen(ranked: list[Scored]) -> list[Scored]:
-    """The best sentence and up to two that are nearly as good and say something else."""
-    best = ranked[0]
-    chosen = [best]
-    for one in ranked[1:12]:
-        if len(chosen) == MAX_SENTENCES or one.score < NEAR_BEST * best.score:
+def chosen(findings: Sequence[Finding]) -> list[Finding]:
+    """The best sentence, those nearly as good that say something else; passages by their best, each read in order."""
+    best = findings[0]
+    quoted: dict[int, list[Finding]] = {}
+    for one in findings:
+        beside = quoted.get(one.passage.marker, [])
+        if sum(map(len, quoted.values())) == MAX_SENTENCES or one.fit < best.fit - max(GAP_ELSEWHERE, GAP_ROW):
             break
-        if not any(_repeats(one, other) for other in chosen):
-            chosen.append(one)
-    return chosen
+        if one.fit < best.fit - _gap(one, beside) or (not beside and len(quoted) == MAX_PASSAGES):
+            continue
+        if not any(_repeats(one, other) for others in quoted.values() for other in others):
+            quoted.setdefault(one.passage.marker, []).append(one)
+    return [one for several in quoted.values() for one in sorted(several, key=lambda one: one.unit.start)]
 
 
-def _repeats(one: Scored, other: Scored) -> bool:
-    words = set(stems(one.sentence.text))
-    shared = words & set(stems(other.sentence.text))
-    return not words or len(shared) / len(words) > REPEATED
+def _gap(one: Finding, beside: Sequence[Finding]) -> float:
+    if not beside:
+        return GAP_ELSEWHERE
+    return GAP_ROW if one.unit.is_row and any(other.unit.is_row for other in beside) else GAP_BESIDE
 
 
-def _shown(text: str) -> str:
-    """The sentence without the mark of its list item, on one line."""
-    return " ".join(BULLET.sub("", text).split())
+def _repeats(one: Finding, other: Finding) -> bool:
+    """Whether the sentence says little that the other does not. Figures tell rows of one table apart."""
+    words, known = stems(one.text), stems(other.text)
+    return len(words & known) > REPEATED * len(words)

@@ -15,7 +15,7 @@ from llm.providers.local import embedding
 from llm.providers.local.embedding import TokenVectors, unit
 from llm.providers.local.extractive.questions import Question, stems, understand
 from llm.providers.local.extractive.units import Unit, units_of
-from plugins.contracts import Grounding, GroundingPassage
+from plugins.contracts import Grounding, GroundingPassage, Vectors
 
 MAX_WINDOWS = 12  # readings of 256 word pieces for one answer
 ROOM = embedding.MAX_TOKENS - 4
@@ -48,19 +48,20 @@ class Window:
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence and its measures, all 0 to 1 (similarities may fall a little below 0).
+    """A sentence and its measures, 0 to 1 (likenesses may fall a little below 0).
 
-    cosine: question and sentence. met: mean over the question's pieces of the nearest piece of the sentence.
-    words: weighted share of the question's words in the sentence, its neighbours and its heading. own_words: in the
-    sentence alone. fits: it holds the kind of thing that is asked for, or nothing particular is.
+    cosine: of question and sentence. met: how like the question's word pieces are to their nearest in the sentence,
+    on average. words: the same for its telling words, weighted. `in_place` takes the headings along.
+    fits: it holds the kind of thing that is asked for, or nothing particular is.
     """
 
     passage: GroundingPassage
     unit: Unit
     cosine: float
     met: float
+    met_in_place: float
     words: float
-    own_words: float
+    words_in_place: float
     fits: bool
 
     @property
@@ -70,7 +71,8 @@ class Finding:
     @property
     def likeness(self) -> float:
         """How much the sentence is like the question. The weights were chosen by hand on the calibration set."""
-        return self.met + 0.5 * self.cosine + 0.3 * self.words + 0.1 * self.own_words
+        pieces = 0.5 * self.met + 0.5 * self.met_in_place
+        return pieces + 0.5 * self.cosine + 0.2 * self.words + 0.3 * self.words_in_place
 
     @property
     def fit(self) -> float:
@@ -153,36 +155,38 @@ def _relevant(question: str, windows: list[Window]) -> list[Window]:
 
 
 def _reading(question: Question, window: Window, tokens: TokenVectors) -> Reading:
-    held = stems(window.text)
-    here = np.array([term in held for term in question.terms])
-    nearest = (question.term_vectors @ tokens.vectors.T).max(axis=1)
-    nearest = np.maximum(nearest, np.where(here, SAME_WORD, 0.0))
+    nearest = _nearest(question, tokens.vectors, stems(window.text))
     return Reading(soft=float(nearest @ question.weights), least=float(nearest.min()))
 
 
 def _findings(question: Question, window: Window, tokens: TokenVectors) -> Iterator[Finding]:
-    likeness = question.pieces @ tokens.vectors.T
-    texts = [window.passage.text[one.start : one.end] for one in window.units]
-    held = [stems(text) for text in texts]
-    heading = stems(window.heading)
+    in_heading = stems(window.heading)
     lefts, rights = np.array(tokens.spans).T
-    for index, one in enumerate(window.units):
+    heading = np.flatnonzero(rights <= len(window.heading))
+    for one in window.units:
         start, end = window.place(one)
         places = np.flatnonzero((lefts >= start) & (rights <= end))
         if not one.quotable or not len(places):
             continue
-        around = range(max(0, index - 1), min(len(held), index + 2))
-        near = heading.union(*(held[i] for i in around))
+        text = window.passage.text[one.start : one.end]
+        own, in_place = tokens.vectors[places], tokens.vectors[np.concatenate([heading, places])]
+        held = stems(text)
         yield Finding(
             passage=window.passage,
             unit=one,
-            cosine=float(unit(tokens.vectors[places].mean(axis=0)) @ question.vector),
-            met=float(likeness[:, places].max(axis=1).mean()),
-            words=_share(question, near),
-            own_words=_share(question, held[index]),
-            fits=question.wanted is None or bool(question.wanted.search(texts[index])),
+            cosine=float(unit(own.mean(axis=0)) @ question.vector),
+            met=float((question.pieces @ own.T).max(axis=1).mean()),
+            met_in_place=float((question.pieces @ in_place.T).max(axis=1).mean()),
+            words=float(_nearest(question, own, held) @ question.weights),
+            words_in_place=float(_nearest(question, in_place, held | in_heading) @ question.weights),
+            fits=question.wanted is None or bool(question.wanted.search(text)),
         )
 
 
-def _share(question: Question, held: frozenset[str]) -> float:
-    return float(sum(w for term, w in zip(question.terms, question.weights, strict=True) if term in held))
+def _nearest(question: Question, vectors: Vectors, held: frozenset[str]) -> Vectors:
+    """For each telling word of the question its likeness to the nearest of the word pieces, shape (terms,).
+
+    A word whose stem is there counts SAME_WORD at least: the model reads a name or a number by its neighbours."""
+    same = np.array([SAME_WORD if term in held else 0.0 for term in question.terms])
+    nearest: Vectors = np.maximum((question.term_vectors @ vectors.T).max(axis=1), same)
+    return nearest

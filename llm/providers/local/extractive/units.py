@@ -9,6 +9,7 @@ from plugins.contracts import GroundingPassage
 
 LONG = 300  # characters; a longer unit of several lines is cut at its lines
 LONGEST = 1200
+LONGEST_ROW = 100
 FEWEST_WORDS = 3
 WORD = re.compile(r"[^\W_]+(?:['’.,:][^\W_]+)*", re.UNICODE)
 BULLET = re.compile(r"^\s*(?:[-*+•‣◦>]|\d{1,3}[.)])\s+")
@@ -25,17 +26,22 @@ CLOSED = re.compile(r"[.!?:;…。！？][”’\"')\]*_`]*$")
 
 @dataclass(frozen=True)
 class Unit:
-    """text[start:end] of a passage. quotable: worth standing in an answer; the others are only context."""
+    """text[start:end] of a passage. quotable: worth standing in an answer; the others are only context.
+
+    is_row: a row of a table or a line like one, as tables become when a PDF file is read.
+    """
 
     start: int
     end: int
     quotable: bool
+    is_row: bool = False
 
 
 def units_of(passage: GroundingPassage) -> list[Unit]:
     """All parts of the passage in reading order, headings and fragments too."""
     headings = {passage.title, *passage.heading_path}
-    return [Unit(start, end, _quotable(passage.text[start:end], headings)) for start, end in _pieces(passage.text)]
+    texts = [(start, end, passage.text[start:end]) for start, end in _pieces(passage.text)]
+    return [Unit(start, end, _quotable(text, headings), _is_row(text)) for start, end, text in texts]
 
 
 def shown(text: str) -> str:
@@ -78,6 +84,10 @@ def _quotable(text: str, headings: set[str]) -> bool:
     if text.startswith("#") or text.rstrip().endswith(":") or text.strip(" #*_") in headings:
         return False
     return not _is_navigation(text, words)
+
+
+def _is_row(text: str) -> bool:
+    return text.startswith("|") or (len(text) <= LONGEST_ROW and not BULLET.match(text) and not CLOSED.search(text))
 
 
 def _is_navigation(text: str, words: list[str]) -> bool:
