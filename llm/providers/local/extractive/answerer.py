@@ -5,7 +5,7 @@ not hold. Against the second stands a threshold on an estimate of answerability,
 judged on (docs/extractive.md has method and figures).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llm.providers.local.extractive.answerability import is_answerable
 from llm.providers.local.extractive.evidence import Finding, gather
@@ -14,9 +14,9 @@ from llm.providers.local.extractive.units import shown
 from plugins.contracts import Grounding
 
 MAX_PASSAGES = 3
-MAX_SENTENCES = 5
-# How much less than the best another sentence may fit: from another passage, from a quoted one, a row from its table.
-GAP_ELSEWHERE, GAP_BESIDE, GAP_ROW = 0.2, 0.1, 0.3
+MAX_BESIDE, MAX_ITEMS = 1, 7  # further sentences, or items of the list or table, that a quoted passage may add
+# How much less another sentence may fit: than the best of all, to bring in its passage; than the best of its passage.
+GAP_ELSEWHERE, GAP_BESIDE, GAP_ITEM = 0.2, 0.15, 0.2
 REPEATED = 0.7  # share of its stems that a sentence may have in common with one that is quoted already
 
 
@@ -29,27 +29,35 @@ def compose(grounding: Grounding) -> str | None:
 
 
 def chosen(findings: Sequence[Finding]) -> list[Finding]:
-    """The best sentence, those nearly as good that say something else; passages by their best, each read in order."""
-    best = findings[0]
-    quoted: dict[int, list[Finding]] = {}
+    """The best sentences of the best passages, best passage first, those of one passage in reading order."""
+    leads: dict[int, Finding] = {}
     for one in findings:
-        beside = quoted.get(one.passage.marker, [])
-        if sum(map(len, quoted.values())) == MAX_SENTENCES or one.fit < best.fit - max(GAP_ELSEWHERE, GAP_ROW):
-            break
-        if one.fit < best.fit - _gap(one, beside) or (not beside and len(quoted) == MAX_PASSAGES):
-            continue
-        if not any(_repeats(one, other) for others in quoted.values() for other in others):
-            quoted.setdefault(one.passage.marker, []).append(one)
-    return [one for several in quoted.values() for one in sorted(several, key=lambda one: one.unit.start)]
+        if (
+            one.fit >= findings[0].fit - GAP_ELSEWHERE
+            and len(leads) < MAX_PASSAGES
+            and not _repeats(one, leads.values())
+        ):
+            leads.setdefault(one.passage.marker, one)
+    quoted: list[Finding] = []
+    for lead in leads.values():
+        others = [one for one in leads.values() if one is not lead]
+        beside = _beside(lead, findings, [*quoted, *others], lead is findings[0] and lead.unit.is_item)
+        quoted.extend(sorted([lead, *beside], key=lambda one: one.unit.start))
+    return quoted
 
 
-def _gap(one: Finding, beside: Sequence[Finding]) -> float:
-    if not beside:
-        return GAP_ELSEWHERE
-    return GAP_ROW if one.unit.is_row and any(other.unit.is_row for other in beside) else GAP_BESIDE
+def _beside(lead: Finding, findings: Sequence[Finding], quoted: Sequence[Finding], whole_list: bool) -> list[Finding]:
+    """What the passage has to add: the items of its list or table, or else what is nearly as good."""
+    gap, most = (GAP_ITEM, MAX_ITEMS) if whole_list else (GAP_BESIDE, MAX_BESIDE)
+    found: list[Finding] = []
+    for one in findings:
+        same = one.passage.marker == lead.passage.marker and (one.unit.is_item or not whole_list)
+        if same and one.fit >= lead.fit - gap and len(found) < most and not _repeats(one, [lead, *found, *quoted]):
+            found.append(one)
+    return found
 
 
-def _repeats(one: Finding, other: Finding) -> bool:
-    """Whether the sentence says little that the other does not. Figures tell rows of one table apart."""
-    words, known = stems(one.text), stems(other.text)
-    return len(words & known) > REPEATED * len(words)
+def _repeats(one: Finding, others: Iterable[Finding]) -> bool:
+    """Whether the sentence says little that one of the others does not. Figures tell rows of one table apart."""
+    words = stems(one.text)
+    return any(len(words & stems(other.text)) > REPEATED * len(words) for other in others)

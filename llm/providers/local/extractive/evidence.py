@@ -51,7 +51,8 @@ class Finding:
     """A sentence and its measures, 0 to 1 (likenesses may fall a little below 0).
 
     cosine: of question and sentence. met: how like the question's word pieces are to their nearest in the sentence,
-    on average. words: the same for its telling words, weighted. `in_place` takes the headings along.
+    on average. words: the same for its telling words, weighted. `in_place` takes the headings along, and for the items
+    of a list the line that introduces them.
     fits: it holds the kind of thing that is asked for, or nothing particular is.
     """
 
@@ -163,14 +164,17 @@ def _findings(question: Question, window: Window, tokens: TokenVectors) -> Itera
     in_heading = stems(window.heading)
     lefts, rights = np.array(tokens.spans).T
     heading = np.flatnonzero(rights <= len(window.heading))
+    lead, in_lead = heading[:0], frozenset[str]()
     for one in window.units:
         start, end = window.place(one)
         places = np.flatnonzero((lefts >= start) & (rights <= end))
+        text = window.passage.text[one.start : one.end]
+        held = stems(text)
+        if not one.is_item or one.introduces:
+            lead, in_lead = (places, held) if one.introduces else (heading[:0], frozenset())
         if not one.quotable or not len(places):
             continue
-        text = window.passage.text[one.start : one.end]
-        own, in_place = tokens.vectors[places], tokens.vectors[np.concatenate([heading, places])]
-        held = stems(text)
+        own, in_place = tokens.vectors[places], tokens.vectors[np.concatenate([heading, lead, places])]
         yield Finding(
             passage=window.passage,
             unit=one,
@@ -178,7 +182,7 @@ def _findings(question: Question, window: Window, tokens: TokenVectors) -> Itera
             met=float((question.pieces @ own.T).max(axis=1).mean()),
             met_in_place=float((question.pieces @ in_place.T).max(axis=1).mean()),
             words=float(_nearest(question, own, held) @ question.weights),
-            words_in_place=float(_nearest(question, in_place, held | in_heading) @ question.weights),
+            words_in_place=float(_nearest(question, in_place, held | in_heading | in_lead) @ question.weights),
             fits=question.wanted is None or bool(question.wanted.search(text)),
         )
 

@@ -21,6 +21,7 @@ STARS = re.compile(r"(?<!\w)\*{1,3}(?=\S)|(?<=[^\s*])\*{1,3}(?!\w)|\*\*")
 UNDERSCORES = re.compile(r"(?<!\w)(_{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)", re.DOTALL)
 NUMBER_IN_BRACKETS = re.compile(r"\s?[\[【]\s*(?:source\s*)?\d{1,4}(?:\s*[,;]\s*\d{1,4})*\s*[\]】]", re.IGNORECASE)
 RULE_OF_TABLE = re.compile(r"^[\s|:+-]+$")
+PAGE_NUMBER = re.compile(r"\b[Pp]age \d{1,4}(?: of \d{1,4})?$|^\d{1,4}$")
 CLOSED = re.compile(r"[.!?:;…。！？][”’\"')\]*_`]*$")
 
 
@@ -28,20 +29,23 @@ CLOSED = re.compile(r"[.!?:;…。！？][”’\"')\]*_`]*$")
 class Unit:
     """text[start:end] of a passage. quotable: worth standing in an answer; the others are only context.
 
-    is_row: a row of a table or a line like one, as tables become when a PDF file is read.
+    is_item: an item of a list, a row of a table, or a line like one, as tables become when a PDF file is read.
+    introduces: a list or a table follows, as after `These are allowed:` and a row with the names of columns.
     """
 
     start: int
     end: int
     quotable: bool
-    is_row: bool = False
+    is_item: bool
+    introduces: bool
 
 
 def units_of(passage: GroundingPassage) -> list[Unit]:
     """All parts of the passage in reading order, headings and fragments too."""
     headings = {passage.title, *passage.heading_path}
-    texts = [(start, end, passage.text[start:end]) for start, end in _pieces(passage.text)]
-    return [Unit(start, end, _quotable(text, headings), _is_row(text)) for start, end, text in texts]
+    pieces = [(start, end, passage.text[start:end]) for start, end in _pieces(passage.text)]
+    following = [text for _, _, text in pieces[1:]] + [""]
+    return [_unit(piece, after, headings) for piece, after in zip(pieces, following, strict=True)]
 
 
 def shown(text: str) -> str:
@@ -54,7 +58,7 @@ def shown(text: str) -> str:
         row = " – ".join(cell.strip() for cell in CELL.split(row) if cell.strip())
     plain = "".join(part if part.startswith("`") else _without_emphasis(part) for part in CODE.split(row))
     plain = " ".join(BULLET.sub("", FENCE.sub("", plain)).split())
-    return plain if CLOSED.search(plain) else f"{plain}."
+    return plain if CLOSED.search(plain) else f"{plain.rstrip(' ,')}."
 
 
 def _without_emphasis(text: str) -> str:
@@ -83,11 +87,18 @@ def _quotable(text: str, headings: set[str]) -> bool:
         return False
     if text.startswith("#") or text.rstrip().endswith(":") or text.strip(" #*_") in headings:
         return False
-    return not _is_navigation(text, words)
+    return not (_is_navigation(text, words) or PAGE_NUMBER.search(text))
 
 
-def _is_row(text: str) -> bool:
-    return text.startswith("|") or (len(text) <= LONGEST_ROW and not BULLET.match(text) and not CLOSED.search(text))
+def _unit(piece: tuple[int, int, str], following: str, headings: set[str]) -> Unit:
+    start, end, text = piece
+    heads_table = text.startswith("|") and bool(RULE_OF_TABLE.match(following))
+    quotable = _quotable(text, headings) and not heads_table
+    return Unit(start, end, quotable, is_item=_is_item(text), introduces=heads_table or text.endswith(":"))
+
+
+def _is_item(text: str) -> bool:
+    return text.startswith("|") or bool(BULLET.match(text)) or (len(text) <= LONGEST_ROW and not CLOSED.search(text))
 
 
 def _is_navigation(text: str, words: list[str]) -> bool:
