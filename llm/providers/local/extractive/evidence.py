@@ -20,7 +20,7 @@ from plugins.contracts import Grounding, GroundingPassage, Vectors
 MAX_WINDOWS = 12  # readings of 256 word pieces for one answer
 ROOM = embedding.MAX_TOKENS - 4
 SAME_WORD = 0.7  # least likeness of a question's word to a passage that holds a word of the same stem
-READ_AGAIN = 5  # sentences
+READ_AGAIN = 3  # sentences
 LONGEST_HEADING = 200  # characters
 
 Encode = Callable[[Sequence[str]], list[TokenVectors]]
@@ -104,14 +104,14 @@ class Evidence:
 
 def gather(grounding: Grounding, encode: Encode = embedding.token_vectors) -> Evidence:
     """Everything that the passages hold for the question."""
-    windows = _relevant(grounding.question, [w for passage in grounding.passages for w in _windows(passage)])
-    read = encode([grounding.question, *(window.text for window in windows)])
-    question = understand(grounding.question, read[0])
+    # By itself: beside long windows it would be padded to their length, and cost as much as one of them.
+    question = understand(grounding.question, encode([grounding.question])[0])
     if question is None:
         return Evidence((), (), 0.0)
+    windows = _relevant(grounding.question, [w for passage in grounding.passages for w in _windows(passage)])
     findings: list[Finding] = []
     readings: list[Reading] = []
-    for window, tokens in zip(windows, read[1:], strict=True):
+    for window, tokens in zip(windows, encode([window.text for window in windows]), strict=True):
         if not len(tokens.vectors):
             continue
         readings.append(_reading(question, window, tokens))
