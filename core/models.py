@@ -1,12 +1,14 @@
-"""Abstract bases: ids, timestamps, workspace scope, versions. Core owns no table."""
+"""Abstract bases: ids, timestamps, workspace scope, versions; and the tables of what every door needs."""
 
 import uuid
 from typing import Any, ClassVar, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from core.fields import EncryptedJSONField
 from core.ids import DatabaseUUID7, uuid7
 
 M = TypeVar("M", bound=models.Model)
@@ -117,3 +119,20 @@ class ConfigurationModel(WorkspaceScopedModel, TimestampedModel, VersionedModel)
         except ValueError:
             return
         raise ValidationError({"slug": ValidationError(_("A slug may not look like an id (UUID)."), code="uuid")})
+
+
+class StoredAnswer(UUIDModel):
+    """What a request with an Idempotency-Key was answered. `core.api.idempotency` writes and reads it.
+
+    The answer is encrypted: that of a new API key holds its text. A run's is told from its events, named by `run_id`.
+    """
+
+    key_hash = models.CharField(max_length=64, unique=True)
+    request_hash = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=200)
+    answer = EncryptedJSONField(blank=True)
+    run_id = models.UUIDField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return self.key_hash

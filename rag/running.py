@@ -1,7 +1,6 @@
 """Starting a run: pin what it depends on, save it, and hand it to the event loop. Used by every door."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -10,7 +9,7 @@ from core.access import Permission, Principal
 from core.exceptions import InvalidInput
 from observability.choices import RunKind
 from observability.models import Run
-from observability.runs.work import Closing, Work
+from observability.runs.work import Closing, Started, Work
 from observability.services import run_create
 from observability.tracing import start_trace
 from rag.answering.answer import answer_object, incomplete
@@ -20,14 +19,6 @@ from rag.retrieval.engine import Retrieved
 from rag.retrieval.run import SearchState, search_events
 from rag.selectors import answer_plan, pinned_variant, retrieval_plan
 from rag.services import citations_store
-
-
-@dataclass(frozen=True)
-class Started:
-    """A saved run and the work that it is about to do."""
-
-    run: Run
-    work: Work
 
 
 @transaction.atomic

@@ -21,6 +21,11 @@ class Credentials:
     user: User
     key: ApiKey | None = None
 
+    @property
+    def identity(self) -> str:
+        """Who calls, for what is counted or kept by caller: the key, or the person of a session."""
+        return f"user:{self.user.pk}" if self.key is None else f"key:{self.key.pk}"
+
     def principal(self, workspace_slug: str | None) -> Principal:
         if self.key is None:
             return principal_for_session(self.user, workspace_slug)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from asgiref.sync import sync_to_async
@@ -51,9 +52,11 @@ def last_event_id(request: Request) -> int:
     return int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else 0
 
 
-def stream_response(events: AsyncIterator[Numbered]) -> StreamingHttpResponse:
+def stream_response(
+    events: AsyncIterator[Numbered], headers: Mapping[str, str] = MappingProxyType({})
+) -> StreamingHttpResponse:
     """The answer that tells these events, with a comment each 15 s so that no proxy takes it for dead."""
-    response = StreamingHttpResponse(_frames(events), content_type=CONTENT_TYPE)
+    response = StreamingHttpResponse(_frames(events), content_type=CONTENT_TYPE, headers=headers)
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
     return response

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from core.access import Permission, Principal
+from core.api.idempotency import HEADER, answered_once
 from core.api.preconditions import etag, expected_version
 from core.exceptions import NotFound
 from core.models import ConfigurationModel, VersionedModel, WorkspaceScopedModel
@@ -48,6 +49,18 @@ class PrincipalMixin:
         return principal
 
 
+class OnceMixin:
+    """A POST with an Idempotency-Key has its effect once. For views whose handlers are synchronous."""
+
+    post: Callable[..., Response]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """DRF looks the handler up behind this, so it is wrapped here: after authentication and permission."""
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]  # of APIView, which follows in every class
+        if request.method == "POST" and HEADER in request.headers:
+            self.post = answered_once(self.post)
+
+
 class AsyncAPIView(PrincipalMixin, APIView):
     """An APIView whose handlers are coroutines: for runs, which stream. Authentication and rendering stay DRF's."""
 
@@ -70,7 +83,7 @@ class AsyncAPIView(PrincipalMixin, APIView):
         return self.response
 
 
-class WorkspaceViewSet(PrincipalMixin, GenericViewSet[Any]):
+class WorkspaceViewSet(OnceMixin, PrincipalMixin, GenericViewSet[Any]):
     """Rows of the caller's workspace. `queryset_for` is the only source of rows; other workspaces never show."""
 
     model: ClassVar[type[WorkspaceScopedModel]]

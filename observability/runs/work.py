@@ -37,6 +37,14 @@ class Work:
     recorder: TraceRecorder
 
 
+@dataclass(frozen=True)
+class Started:
+    """A saved run and the work that it is about to do."""
+
+    run: Run
+    work: Work
+
+
 class StopReason(StrEnum):
     """Why a run is ended before its engine ends. The value is the run's finish reason."""
 

@@ -12,9 +12,10 @@ from accounts.services import command_user
 from core.exceptions import MagnetError, NotFound
 from observability.runs import live
 from observability.runs.events import EventName
+from observability.runs.work import Started
 from rag.answering.engine import Question
 from rag.models import RagTool
-from rag.running import Started, question_start
+from rag.running import question_start
 
 
 class Command(BaseCommand):

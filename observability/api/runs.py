@@ -1,0 +1,83 @@
+"""The base of every endpoint that starts a run: as JSON, or as server-sent events; once for each Idempotency-Key."""
+
+import uuid
+from typing import Any, ClassVar
+
+from asgiref.sync import sync_to_async
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from core.access import Permission
+from core.api.idempotency import REPLAYED, StillRunning, attempt_of, claimed, keep
+from core.api.sse import EventStreamRenderer, stream_response, wants_stream
+from core.api.views import AsyncAPIView, is_uuid
+from core.exceptions import NotFound
+from observability.choices import RunStatus
+from observability.models import Run
+from observability.runs import live
+from observability.runs.work import Started, StopReason
+
+# Ends that are the platform's own doing, and so no answer to repeat: the same request runs anew.
+BROKEN_OFF = frozenset({"process_lost", StopReason.SHUTDOWN, StopReason.LOST})
+
+
+class RunView(AsyncAPIView):
+    """Subclasses name the form of their body, the tools of the caller and how a run of one starts."""
+
+    permissions: ClassVar[dict[str, Permission | None]] = {"post": Permission.RUN}
+    renderer_classes = (JSONRenderer, EventStreamRenderer)
+    form: ClassVar[type[BaseSerializer[Any]]]
+    what: ClassVar[str]
+
+    def tools(self) -> Any:
+        """The tools that the caller may run."""
+        raise LookupError(f"{type(self).__name__} runs nothing.")
+
+    def prepare(self, tool: Any, data: dict[str, Any]) -> Started:
+        """Save a run of this tool, with the checked body."""
+        raise LookupError(f"{type(self).__name__} prepares nothing.")
+
+    async def run(self, request: Request, reference: str) -> Any:
+        """Execute, and answer in the form that was asked for."""
+        run_id, started = await sync_to_async(self._begin)(request, reference)
+        if started is not None:
+            await live.start(started.run, started.work)
+        headers = {} if started is not None else {REPLAYED: "true"}
+        if wants_stream(request, self.stream):
+            return stream_response(live.follow(run_id), headers)
+        return Response(await live.wait(run_id), headers=headers)
+
+    def _begin(self, request: Request, reference: str) -> tuple[uuid.UUID, Started | None]:
+        tool = self._tool(reference)
+        form = self.form(data=request.data)
+        form.is_valid(raise_exception=True)
+        self.stream = form.validated_data["stream"]
+        attempt = attempt_of(request)
+        if attempt is None:
+            started = self.prepare(tool, form.validated_data)
+            return started.run.pk, started
+        with claimed(attempt) as stored:
+            if stored is not None and stored.run_id is not None and self._is_answered(stored.run_id):
+                return stored.run_id, None
+            started = self.prepare(tool, form.validated_data)
+            keep(attempt, run_id=started.run.pk)
+        return started.run.pk, started
+
+    def _tool(self, reference: str) -> Any:
+        """The tool that the URL names by id or slug."""
+        found = self.tools().filter(**{"pk" if is_uuid(reference) else "slug": reference}).first()
+        if found is None:
+            raise NotFound(f"There is no {self.what} '{reference[:100]}'.")
+        return found
+
+    def _is_answered(self, run_id: uuid.UUID) -> bool:
+        """Whether this run's end is what the caller gets again. Raises StillRunning before there is one."""
+        run: Run | None = Run.objects.for_workspace(self.principal.workspace_id).filter(pk=run_id).first()
+        if run is None:
+            return False
+        if run.status == RunStatus.RUNNING:
+            raise StillRunning
+        failed_here = run.problem is not None and run.problem["status"] >= 500
+        return not failed_here and run.finish_reason not in BROKEN_OFF
