@@ -9,7 +9,7 @@ import numpy as np
 
 from llm.providers.local import embedding
 from llm.providers.local.calibration.sets import Passage
-from llm.providers.local.extractive.questions import EMPTY_WORDS, stem
+from llm.providers.local.extractive.questions import stem
 from plugins.contracts import Vectors
 
 TOP = 5
@@ -49,7 +49,7 @@ class Index:
 
 
 def _terms(text: str) -> list[str]:
-    return [stem(word) for word in WORD.findall(text) if word.lower() not in EMPTY_WORDS]
+    return [stem(word) for word in WORD.findall(text)]
 
 
 def _scaled(scores: Vectors) -> Vectors:

@@ -15,8 +15,9 @@ from plugins.contracts import Grounding
 
 MAX_PASSAGES = 3
 MAX_BESIDE, MAX_ITEMS = 1, 7  # further sentences, or items of the list or table, that a quoted passage may add
-# How much less another sentence may fit: than the best of all, to bring in its passage; than the best of its passage.
-GAP_ELSEWHERE, GAP_BESIDE, GAP_ITEM = 0.2, 0.15, 0.2
+# How much less a sentence may fit: than the best of all, to bring in its passage; than the best of its passage, to
+# stand beside it, or beside it in the same list. A list is quoted whole when it fits nearly as well as the best of all.
+GAP_ELSEWHERE, GAP_BESIDE, GAP_ITEM, GAP_LIST = 0.2, 0.15, 0.2, 0.1
 REPEATED = 0.7  # share of its stems that a sentence may have in common with one that is quoted already
 
 
@@ -30,24 +31,28 @@ def compose(grounding: Grounding) -> str | None:
 
 def chosen(findings: Sequence[Finding]) -> list[Finding]:
     """The best sentences of the best passages, best passage first, those of one passage in reading order."""
-    leads: dict[int, Finding] = {}
-    for one in findings:
-        if (
-            one.fit >= findings[0].fit - GAP_ELSEWHERE
-            and len(leads) < MAX_PASSAGES
-            and not _repeats(one, leads.values())
-        ):
-            leads.setdefault(one.passage.marker, one)
     quoted: list[Finding] = []
-    for lead in leads.values():
-        others = [one for one in leads.values() if one is not lead]
-        beside = _beside(lead, findings, [*quoted, *others], lead is findings[0] and lead.unit.is_item)
+    leads = _leads(findings)
+    for lead in leads:
+        others = [one for one in [*quoted, *leads] if one is not lead]
+        beside = _beside(lead, findings, others)
         quoted.extend(sorted([lead, *beside], key=lambda one: one.unit.start))
     return quoted
 
 
-def _beside(lead: Finding, findings: Sequence[Finding], quoted: Sequence[Finding], whole_list: bool) -> list[Finding]:
+def _leads(findings: Sequence[Finding]) -> list[Finding]:
+    """The best sentence of each passage that is quoted."""
+    leads: dict[int, Finding] = {}
+    for one in findings:
+        near = one.fit >= findings[0].fit - GAP_ELSEWHERE
+        if near and len(leads) < MAX_PASSAGES and not _repeats(one, leads.values()):
+            leads.setdefault(one.passage.marker, one)
+    return list(leads.values())
+
+
+def _beside(lead: Finding, findings: Sequence[Finding], quoted: Sequence[Finding]) -> list[Finding]:
     """What the passage has to add: the items of its list or table, or else what is nearly as good."""
+    whole_list = lead.unit.is_item and lead.fit >= findings[0].fit - GAP_LIST
     gap, most = (GAP_ITEM, MAX_ITEMS) if whole_list else (GAP_BESIDE, MAX_BESIDE)
     found: list[Finding] = []
     for one in findings:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from core.sentences import split_sentences
 from plugins.contracts import GroundingPassage
@@ -44,8 +45,7 @@ def units_of(passage: GroundingPassage) -> list[Unit]:
     """All parts of the passage in reading order, headings and fragments too."""
     headings = {passage.title, *passage.heading_path}
     pieces = [(start, end, passage.text[start:end]) for start, end in _pieces(passage.text)]
-    following = [text for _, _, text in pieces[1:]] + [""]
-    return [_unit(piece, after, headings) for piece, after in zip(pieces, following, strict=True)]
+    return [_unit(piece, after, headings) for piece, (_, _, after) in pairwise([*pieces, (0, 0, "")])]
 
 
 def shown(text: str) -> str:
