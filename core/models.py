@@ -136,3 +136,14 @@ class StoredAnswer(UUIDModel):
 
     def __str__(self) -> str:
         return self.key_hash
+
+
+class RequestCount(models.Model):
+    """Requests of one caller in one window, counted here while Valkey is away. `core.limits` writes it."""
+
+    key = models.CharField(primary_key=True, max_length=120)
+    count = models.PositiveIntegerField()
+    ends_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -18,6 +19,7 @@ from core.access import Permission, Principal
 from core.api.idempotency import HEADER, answered_once
 from core.api.preconditions import etag, expected_version
 from core.exceptions import NotFound
+from core.limits import Rate, Standing, count_request
 from core.models import ConfigurationModel, VersionedModel, WorkspaceScopedModel
 
 READING = frozenset({"list", "retrieve", "diff", "get", "metadata", "options", "head"})
@@ -35,6 +37,8 @@ class PrincipalMixin:
     """Gives a view its `principal` and the permission that each action needs."""
 
     permissions: ClassVar[Mapping[str, Permission | None]] = {}
+    rate: ClassVar[Rate | None] = None
+    standing: Standing | None = None
     request: Any
 
     def permission_for(self, action: str) -> Permission | None:
@@ -48,6 +52,31 @@ class PrincipalMixin:
         principal: Principal = self.request.auth.principal(self.request.headers.get("X-Workspace"))
         return principal
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Who calls, how often, with what right, and only then what form of answer is wanted."""
+        view: Any = self
+        view.format_kwarg = None
+        view.perform_authentication(request)
+        self.count(request)
+        view.check_permissions(request)
+        request.accepted_renderer, request.accepted_media_type = view.perform_content_negotiation(request)
+
+    def count(self, request: Request) -> None:
+        """Count the request against its caller's minute; a caller who is nobody is refused elsewhere."""
+        caller: Any = request.auth
+        if caller is None:
+            return
+        by_method = Rate.READS if request.method in SAFE_METHODS else Rate.WRITES
+        self.standing = count_request(caller.identity, self.rate or by_method)
+        self.standing.require()
+
+    def finalize_response(self, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(*args, **kwargs)  # type: ignore[misc]  # of APIView, which follows
+        if self.standing is not None:
+            for name, value in self.standing.headers().items():
+                response.headers[name] = value
+        return response
+
 
 class OnceMixin:
     """A POST with an Idempotency-Key has its effect once. For views whose handlers are synchronous."""
@@ -56,7 +85,7 @@ class OnceMixin:
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """DRF looks the handler up behind this, so it is wrapped here: after authentication and permission."""
-        super().initial(request, *args, **kwargs)  # type: ignore[misc]  # of APIView, which follows in every class
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]  # of PrincipalMixin, which follows
         if request.method == "POST" and HEADER in request.headers:
             self.post = answered_once(self.post)
 

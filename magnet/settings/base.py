@@ -180,7 +180,12 @@ try:
 except ValueError as _error:
     raise _env.SettingError("OPENAI_BASE_URL", str(_error)) from _error
 
-# The API
+# The API. Requests of one caller in a minute, by kind
+RATES = {
+    "reads": ENV.number("RATE_READS", 3000, least=1),
+    "writes": ENV.number("RATE_WRITES", 600, least=1),
+    "runs": ENV.number("RATE_RUNS", 300, least=1),
+}
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.api.authentication.ApiKeyAuthentication",

@@ -14,6 +14,7 @@ from core.api.idempotency import REPLAYED, StillRunning, attempt_of, claimed, ke
 from core.api.sse import EventStreamRenderer, stream_response, wants_stream
 from core.api.views import AsyncAPIView, is_uuid
 from core.exceptions import NotFound
+from core.limits import Rate
 from observability.choices import RunStatus
 from observability.models import Run
 from observability.runs import live
@@ -27,6 +28,7 @@ class RunView(AsyncAPIView):
     """Subclasses name the form of their body, the tools of the caller and how a run of one starts."""
 
     permissions: ClassVar[dict[str, Permission | None]] = {"post": Permission.RUN}
+    rate = Rate.RUNS
     renderer_classes = (JSONRenderer, EventStreamRenderer)
     form: ClassVar[type[BaseSerializer[Any]]]
     what: ClassVar[str]

@@ -100,3 +100,11 @@ async def test_a_tool_that_is_not_there_comes_before_the_key(ask):
     await ask()
 
     assert (await ask({"question": "x"}, path="rag-tools/none/query")).status_code == 404
+
+
+async def test_runs_are_counted_as_runs_also_when_they_stream(ask):
+    answers = [await ask(key="a"), await ask({"question": QUESTION, "stream": True}, key="b")]
+    await events_of(answers[1])
+
+    assert [answer["RateLimit-Policy"] for answer in answers] == ['"runs";q=300;w=60'] * 2
+    assert [answer["RateLimit-Remaining"] for answer in answers] == ["299", "298"]
