@@ -95,6 +95,27 @@ class Membership(UUIDModel, TimestampedModel):
         return f"{self.user} in {self.workspace}: {self.role}"
 
 
+class FailedTries(models.Model):
+    """Wrong tries of one secret from one address. `accounts.lockout` counts them; a row ends by itself."""
+
+    class Kind(models.TextChoices):
+        LOGIN = "login", _("Password")
+        API_KEY = "api_key", _("API key")
+        RESET = "reset", _("Password reset")
+
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    subject = models.CharField(max_length=64)
+    network = models.CharField(max_length=50, blank=True)
+    count = models.PositiveSmallIntegerField(default=0)
+    ends_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "subject", "network"], name="accounts_tries_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} from {self.network}: {self.count}"
+
+
 class SeedRecord(UUIDModel):
     """A seed that a workspace has got. What people delete or rename afterwards is not created a second time."""
 

@@ -10,13 +10,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.keys import new_key, parse_key
-from accounts.models import ApiKey, Membership, SeedRecord, User, Workspace
+from accounts.lockout import count_failure, refuse_locked
+from accounts.models import ApiKey, FailedTries, Membership, SeedRecord, User, Workspace
 from core.access import Permission, Principal, Role, Scope
 from core.exceptions import Conflict, InvalidInput, NotFound, PermissionRefused
 from core.seeds import WORKSPACE_SEEDS
 from core.versions import save_version
 
 LAST_USED_STEP = timedelta(minutes=1)
+NO_HASH = "0" * 64
+MAX_OVERLAP = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -152,17 +155,54 @@ def api_key_revoke(key: ApiKey) -> ApiKey:
     return key
 
 
-def api_key_authenticate(text: str) -> ApiKey | None:
-    """The live key that this text proves, else None; notes the use at most once a minute."""
+@transaction.atomic
+def api_key_rotate(key: ApiKey, *, overlap: timedelta, expires_at: datetime | None = None) -> IssuedKey:
+    """Issue the successor of a key; the old one works for `overlap` more, and never longer than it would have.
+
+    The successor lives as long as the old one was made for, unless `expires_at` says otherwise. Raises Conflict for a
+    key that has ended, InvalidInput for an overlap below zero or above 30 days.
+    """
+    if not timedelta() <= overlap <= MAX_OVERLAP:
+        raise InvalidInput("The overlap must be from 0 to 30 days.")
+    old: ApiKey = ApiKey._unscoped.select_for_update().get(pk=key.pk)
+    if old.state != "active":
+        raise Conflict(f"This key is {old.state}.", hint="Create a new one.")
+    now = timezone.now()
+    if expires_at is None and old.expires_at is not None:
+        expires_at = now + (old.expires_at - old.created_at)
+    issued = api_key_issue(
+        user=key.user,
+        workspace=key.workspace,
+        name=old.name,
+        scopes=[Scope(scope) for scope in old.scopes],
+        expires_at=expires_at,
+    )
+    if overlap:
+        old.expires_at = min(now + overlap, old.expires_at or now + overlap)
+        old.save(update_fields=["expires_at", "updated_at"])
+    else:
+        api_key_revoke(old)
+    return issued
+
+
+def api_key_authenticate(text: str, network: str = "") -> ApiKey | None:
+    """The live key that this text proves, else None; notes the use at most once a minute.
+
+    Raises TooManyTries after many wrong secrets for this key id from this address. An id that does not exist is
+    treated like one that does, in work and in locks.
+    """
     parts = parse_key(text)
     if parts is None:
         return None
-    key = ApiKey._unscoped.select_related("user").filter(public_id=parts.public_id).first()
-    if key is None or not parts.proves(key.secret_hash) or key.state != "active" or not key.user.is_active:
+    refuse_locked(FailedTries.Kind.API_KEY, parts.public_id, network)
+    key: ApiKey | None = ApiKey._unscoped.select_related("user").filter(public_id=parts.public_id).first()
+    if not parts.proves(key.secret_hash if key is not None else NO_HASH):
+        count_failure(FailedTries.Kind.API_KEY, parts.public_id, network)
+        return None
+    if key is None or key.state != "active" or not key.user.is_active:
         return None
     _note_use(key)
-    live: ApiKey = key
-    return live
+    return key
 
 
 def _note_use(key: ApiKey) -> None:

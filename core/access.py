@@ -42,6 +42,7 @@ class Permission(Enum):
 
     RUN = (Role.USER, Scope.RUN)
     READ_OWN = (Role.USER, Scope.READ)
+    MANAGE_OWN = (Role.USER, Scope.MANAGE)
     READ = (Role.VIEWER, Scope.READ)
     INGEST = (Role.OPERATOR, Scope.INGEST)
     MANAGE = (Role.OPERATOR, Scope.MANAGE)

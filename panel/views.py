@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.current_workspace import choose_workspace, current_principal
+from accounts.lockout import TooManyTries
 from core.access import Permission, Principal, Role
 from rag.models import RagTool
 from rag.selectors import rag_tools_of
@@ -31,6 +33,12 @@ class SignInForm(AuthenticationForm):
         self.fields["username"].label = _("E-mail address")
         self.fields["username"].widget.attrs.update(autocomplete="username", autofocus=True, inputmode="email")
         self.fields["password"].widget.attrs.update(autocomplete="current-password")
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            return super().clean()
+        except TooManyTries as refusal:
+            raise ValidationError(str(refusal), code="locked_out") from refusal
 
 
 class SignInView(LoginView):

@@ -7,6 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.request import Request
 
+from accounts.lockout import network_of
 from accounts.models import ApiKey, User
 from accounts.selectors import principal_for_key, principal_for_session
 from accounts.services import api_key_authenticate
@@ -50,7 +51,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         text = key_text(request)
         if text is None:
             return None
-        key = api_key_authenticate(text)
+        key = api_key_authenticate(text, network_of(request._request))
         if key is None:
             raise AuthenticationRequired("This API key is unknown, expired or revoked.")
         return key.user, Credentials(key.user, key)

@@ -77,3 +77,14 @@ class IssuedKeySerializer(ApiKeySerializer):
 
     class Meta(ApiKeySerializer.Meta):
         fields: tuple[str, ...] = (*ApiKeySerializer.Meta.fields, "key")
+
+
+class RotationSerializer(serializers.Serializer[Any]):
+    """How a key is followed by its successor."""
+
+    overlap_seconds = serializers.IntegerField(
+        min_value=0, max_value=30 * 86_400, default=86_400, help_text="So long the old key works on; default: a day."
+    )
+    expires_at = serializers.DateTimeField(
+        required=False, help_text="Of the new key; left out: it lives as long as the old one was made for."
+    )

@@ -3,10 +3,11 @@
 from django.urls import path
 
 from accounts.api.views import ApiKeyViewSet, SessionView, WorkspaceViewSet
-from core.api.routes import resource
+from core.api.routes import resource, verb
 
 urlpatterns = [
     path("session/", SessionView.as_view(), name="session"),
     *resource("workspaces", WorkspaceViewSet),
     *resource("api-keys", ApiKeyViewSet),
+    verb("api-keys/<str:id>/rotate", ApiKeyViewSet, "api-keys-rotate", post="rotate"),
 ]

@@ -1,5 +1,6 @@
 """Session, workspaces and API keys."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth import authenticate, login, logout
@@ -18,12 +19,20 @@ from accounts.api.serializers import (
     ApiKeySerializer,
     IssuedKeySerializer,
     LoginSerializer,
+    RotationSerializer,
     SessionSerializer,
     WorkspaceSerializer,
 )
 from accounts.models import ApiKey, User, Workspace
 from accounts.selectors import memberships_of
-from accounts.services import api_key_issue, api_key_revoke, workspace_create, workspace_rename
+from accounts.services import (
+    IssuedKey,
+    api_key_issue,
+    api_key_revoke,
+    api_key_rotate,
+    workspace_create,
+    workspace_rename,
+)
 from core.access import Permission, Principal, Scope
 from core.api.preconditions import etag, expected_version
 from core.api.views import ListRetrieve, PrincipalMixin, is_uuid
@@ -148,8 +157,9 @@ class ApiKeyViewSet(ListRetrieve):
     permissions: ClassVar[dict[str, Permission | None]] = {
         "list": Permission.READ_OWN,
         "retrieve": Permission.READ_OWN,
-        "create": None,
-        "destroy": None,
+        "create": Permission.MANAGE_OWN,
+        "destroy": Permission.MANAGE_OWN,
+        "rotate": Permission.MANAGE_OWN,
     }
     serializer_class = ApiKeySerializer
     ordering = ("-created_at", "-id")
@@ -160,15 +170,10 @@ class ApiKeyViewSet(ListRetrieve):
         rows = super().queryset_for(principal).select_related("user")
         return rows if principal.allows(Permission.ADMINISTER) else rows.filter(user=principal.user)
 
-    def _require_manage_scope(self) -> None:
-        if Scope.MANAGE not in self.principal.scopes:
-            raise PermissionRefused(f"This API key lacks the scope '{Scope.MANAGE.value}'.")
-
     @extend_schema(request=ApiKeySerializer, responses={201: IssuedKeySerializer})
     def create(self, request: Request) -> Response:
         """Issue a key for the caller. Its text is in this answer and nowhere else; a key can hand on only its own
         scopes."""
-        self._require_manage_scope()
         data = self.valid(ApiKeySerializer(data=request.data))
         issued = api_key_issue(
             user=self.principal.user,
@@ -177,7 +182,24 @@ class ApiKeyViewSet(ListRetrieve):
             scopes=self._allowed_scopes(data.get("scopes")),
             expires_at=data.get("expires_at"),
         )
-        return Response({**ApiKeySerializer(issued.key).data, "key": issued.text}, status=201)
+        return self._show_once(issued)
+
+    @staticmethod
+    def _show_once(issued: IssuedKey) -> Response:
+        body = {**ApiKeySerializer(issued.key).data, "key": issued.text}
+        return Response(body, status=201, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(request=RotationSerializer, responses={201: IssuedKeySerializer})
+    def rotate(self, request: Request, id: str) -> Response:
+        """Issue the successor of one's own key: same name and scopes, new text. The old key works until the overlap
+        ends."""
+        key = self.get_object()
+        if key.user_id != self.principal.user_id:
+            raise PermissionRefused("Only the user of a key can rotate it.", hint="Revoke it instead.")
+        data = self.valid(RotationSerializer(data=request.data))
+        self._allowed_scopes(key.scopes)
+        overlap = timedelta(seconds=data["overlap_seconds"])
+        return self._show_once(api_key_rotate(key, overlap=overlap, expires_at=data.get("expires_at")))
 
     def _allowed_scopes(self, wanted: list[str] | None) -> list[Scope]:
         scopes = sorted(self.principal.scopes) if wanted is None else [Scope(scope) for scope in wanted]
@@ -188,6 +210,5 @@ class ApiKeyViewSet(ListRetrieve):
 
     def destroy(self, request: Request, id: str) -> Response:
         """Revoke the key. It stays in the list, so that its past use can be explained."""
-        self._require_manage_scope()
         api_key_revoke(self.get_object())
         return Response(status=204)

@@ -278,7 +278,7 @@ def test_new_key_is_shown_once_and_works(boss):
     assert "no-store" in response["Cache-Control"]
     assert api_key_authenticate(text) == key
     assert key.scopes == ["read", "run"]
-    secret = text.rsplit("_", 1)[1]
+    secret = text.split("_", 2)[2]
     assert secret not in client.get(reverse("admin:accounts_apikey_change", args=[key.pk])).content.decode()
     assert secret not in client.get("/admin/accounts/apikey/").content.decode()
     assert secret not in "".join(LogEntry.objects.values_list("change_message", flat=True))
