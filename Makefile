@@ -50,5 +50,5 @@ lock: ## Resolve requirements*.txt into the lock files
 	rm -rf $(VENV)-lock
 
 clean: ## Remove the environment and caches, never the data
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

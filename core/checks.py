@@ -3,10 +3,22 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from core.admin import WorkspaceModelAdmin, WorkspaceRelatedFilter, relation_of
+from core.deployment import network_findings, profile_findings
+from core.doctor import Level
 from core.models import WorkspaceScopedModel
+
+
+@register(Tags.security, deploy=True)
+def deployment_is_safe(**_: Any) -> list[CheckMessage]:
+    """What `doctor` warns of in how people reach the platform, for `manage.py check --deploy`."""
+    return [
+        Warning(f"{finding.subject}: {finding.detail}.", hint=finding.remedy, id="core.W001")
+        for finding in (*profile_findings(), *network_findings())
+        if finding.level is not Level.OK
+    ]
 
 
 @register("admin")

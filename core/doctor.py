@@ -96,18 +96,6 @@ def _storage() -> Iterator[Finding]:
         )
 
 
-def _network() -> Iterator[Finding]:
-    yield Finding("PUBLIC_URL", Level.OK, settings.PUBLIC_URL)
-    open_to_all = settings.HOST not in ("127.0.0.1", "::1", "localhost")
-    if open_to_all and settings.PUBLIC_URL.startswith("http://"):
-        yield Finding(
-            "HOST",
-            Level.WARNING,
-            f"others reach {settings.HOST}, and passwords travel unencrypted",
-            "Put a proxy with TLS in front and set PUBLIC_URL to its https address.",
-        )
-
-
 def _at_least(subject: str, detail: str, good: bool, remedy: str) -> Finding:
     return Finding(subject, Level.OK, detail) if good else Finding(subject, Level.ERROR, detail, remedy)
 
@@ -116,4 +104,3 @@ DOCTOR_CHECKS.register("10-database", _database)
 DOCTOR_CHECKS.register("20-broker", _broker)
 DOCTOR_CHECKS.register("30-secrets", _secrets)
 DOCTOR_CHECKS.register("40-storage", _storage)
-DOCTOR_CHECKS.register("50-network", _network)

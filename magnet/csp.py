@@ -1,5 +1,11 @@
-"""The content security policy by part of the site. The strict one stands in settings."""
+"""What a browser may do on our pages: the content security policy by part of the site, and the devices, which are none.
 
+The strict policy stands in settings.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest
@@ -25,3 +31,33 @@ class ContentSecurityPolicy(CSPMiddleware):
         if parts.replace is None:
             parts.replace = next((one for prefix, one in BY_PREFIX if request.path.startswith(prefix)), None)
         return parts
+
+
+DEVICES = ("accelerometer", "camera", "geolocation", "gyroscope", "magnetometer", "microphone", "payment", "usb")
+PERMISSIONS_POLICY = ", ".join(f"{device}=()" for device in DEVICES)
+
+Answer = HttpResponseBase | Awaitable[HttpResponseBase]
+
+
+class PermissionsPolicy:
+    """No page of ours uses a device, so that a script that got in cannot either."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Answer]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Answer:
+        answer = self.get_response(request)
+        if isinstance(answer, HttpResponseBase):
+            answer.headers["Permissions-Policy"] = PERMISSIONS_POLICY
+            return answer
+        return self._async(answer)
+
+    async def _async(self, answer: Awaitable[HttpResponseBase]) -> HttpResponseBase:
+        response = await answer
+        response.headers["Permissions-Policy"] = PERMISSIONS_POLICY
+        return response

@@ -13,22 +13,31 @@ from core.exceptions import InvalidInput, MagnetError, PermissionRefused
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """A form came from an address that Magnet does not know as its own, or without its cookie."""
-    hint = _("If you came by another address than {url}, set PUBLIC_URL to the one in your address bar.").format(
-        url=settings.PUBLIC_URL
-    )
     detail = _("The form could not be checked ({reason}). Reload the page and send it again.").format(
         reason=reason.rstrip(".")
     )
-    return _answer(request, PermissionRefused(detail, hint=hint), _("This form was not accepted"))
+    return _answer(request, PermissionRefused(detail, hint=_address_hint(request)), _("This form was not accepted"))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if isinstance(exception, DisallowedHost):
-        hint = _("Set PUBLIC_URL to the address in your address bar; now it is {url}.").format(url=settings.PUBLIC_URL)
-        error = InvalidInput(_("Magnet does not answer to this address."), hint=hint)
+        error = InvalidInput(_("Magnet does not answer to this address."), hint=_address_hint(request))
     else:
         error = InvalidInput(_("The request could not be read."))
     return _answer(request, error, _("Bad request"))
+
+
+def _address_hint(request: HttpRequest) -> str:
+    """Which setting makes Magnet know the address by which somebody came."""
+    if settings.PUBLIC_URL.startswith("https://") and not request.is_secure():
+        return _(
+            "PUBLIC_URL says {url}, and this request came by http. Open {url}. If you did, a proxy in front ends TLS: "
+            "set TRUSTED_PROXIES to its address, and let it send X-Forwarded-Proto."
+        ).format(url=settings.PUBLIC_URL)
+    return _(
+        "Set PUBLIC_URL to the address in your address bar; now it is {url}. Behind a proxy, set TRUSTED_PROXIES to "
+        "the proxy's address too, and let it pass Host on."
+    ).format(url=settings.PUBLIC_URL)
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:

@@ -61,12 +61,6 @@ def test_missing_keys_and_closed_storage_are_errors(settings: Any, tmp_path: Pat
     assert "DATA_DIR" in findings["Files"].remedy
 
 
-def test_plain_http_on_the_network_is_a_warning(settings: Any) -> None:
-    settings.HOST = "0.0.0.0"
-
-    assert by_subject()["HOST"].level is Level.WARNING
-
-
 def test_old_version_is_an_error_with_its_remedy() -> None:
     finding = doctor._at_least("pgvector", "0.8.0", False, "Update.")
 

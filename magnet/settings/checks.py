@@ -4,7 +4,11 @@ from core.crypto import KeyRing
 from magnet.environment import Environment, SettingError
 
 SECRET_KEY_AT_LEAST = 32
-DEFAULT_SECRETS = ("django-insecure", "changeme", "change-me", "secret", "default", "example")
+# How secrets begin that everybody knows: examples, placeholders, and the one of our tests.
+DEFAULT_SECRETS = (
+    *("django-insecure", "insecure", "changeme", "change-me", "change_me", "replace", "secret", "default", "example"),
+    *("password", "your-", "your_", "<", "the secret key of the tests"),
+)
 
 
 def refuse_unsafe(env: Environment, *, allowed_hosts: list[str], debug: bool) -> None:
@@ -26,7 +30,7 @@ def refuse_unsafe(env: Environment, *, allowed_hosts: list[str], debug: bool) ->
         raise SettingError("ENCRYPTION_KEYS", str(error).removeprefix("ENCRYPTION_KEYS: ")) from error
     if debug or env.text("DEBUG").lower() in ("1", "true", "yes", "on"):
         raise SettingError("DEBUG", "must be off in production: its pages show settings and source to everybody.")
-    if "*" in allowed_hosts or "*" in env.items("ALLOWED_HOSTS"):
+    if any("*" in host for host in (*allowed_hosts, *env.items("ALLOWED_HOSTS"))):
         raise SettingError("ALLOWED_HOSTS", "must not hold `*`; set PUBLIC_URL, and the hosts derive from it.")
     if not env.text("PUBLIC_URL"):
         raise SettingError(

@@ -1,6 +1,7 @@
 """The profiles, read by a process of its own each."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ SAFE = {
 }
 NAMES = (
     "ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SESSION_COOKIE_SECURE CSRF_COOKIE_SECURE SECURE_HSTS_SECONDS DEBUG "
-    "MIGRATE_AT_START FAULTS_ENABLED"
+    "MIGRATE_AT_START FAULTS_ENABLED SESSION_COOKIE_SAMESITE CSRF_COOKIE_SAMESITE PUBLIC_URL"
 )
 SHOW = f"import json, magnet.settings as s\nprint(json.dumps({{name: getattr(s, name) for name in {NAMES.split()!r}}}))"
 
@@ -44,9 +45,12 @@ def read(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         ({"SECRET_KEY": "django-insecure-" + SAFE["SECRET_KEY"]}, "SECRET_KEY: must be set to at least 32 random"),
         ({"ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS: must be set"),
         ({"ENCRYPTION_KEYS": "k1:short"}, "ENCRYPTION_KEYS: item 1 is not id:base64 of 32 bytes."),
+        ({"SECRET_KEY": "the secret key of the tests, which protects nothing"}, "SECRET_KEY: must be set to at least"),
+        ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/nowhere/key"}, "SECRET_KEY_FILE: /nowhere/key cannot be read."),
         ({"DEBUG": "1"}, "DEBUG: must be off in production"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS: must not hold `*`"),
         ({"PUBLIC_URL": ""}, "PUBLIC_URL: must be the address that people open"),
+        ({"PUBLIC_URL": "https://*"}, "PUBLIC_URL: '*' must be one host name or address, without wildcards."),
         ({"CORS_ALLOWED_ORIGINS": "*"}, "CORS_ALLOWED_ORIGINS: must list exact origins: credentials"),
         ({"OUTBOUND_ALLOW": "everything"}, "OUTBOUND_ALLOW: 'everything' must be use=host:port"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL: 'LOUD' must be one of"),
@@ -77,6 +81,9 @@ def test_production_derives_hosts_and_cookies_from_the_public_url(tmp_path: Path
         "DEBUG": False,
         "MIGRATE_AT_START": False,
         "FAULTS_ENABLED": False,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "CSRF_COOKIE_SAMESITE": "Lax",
+        "PUBLIC_URL": "https://magnet.test",
     }
 
 
@@ -87,6 +94,12 @@ def test_development_on_the_network_takes_plain_http_by_any_address(tmp_path: Pa
     assert settings["CSRF_TRUSTED_ORIGINS"] == ["http://localhost:8123"]
     assert settings["SESSION_COOKIE_SECURE"] is False
     assert settings["SECURE_HSTS_SECONDS"] == 0
+
+
+def test_public_url_narrows_the_hosts_of_development(tmp_path: Path) -> None:
+    settings = json.loads(read(tmp_path, HOST="0.0.0.0", PUBLIC_URL="http://192.168.1.9:8123/").stdout)
+
+    assert settings["ALLOWED_HOSTS"] == ["192.168.1.9", "localhost", "127.0.0.1", "[::1]"]
 
 
 def test_listed_origins_are_trusted(tmp_path: Path) -> None:
@@ -123,8 +136,8 @@ def test_production_refuses_unapplied_migrations(tmp_path: Path) -> None:
     )
 
     assert answer.returncode == 1
-    assert "migrations are not applied; back up, run manage.py migrate." in answer.stderr.splitlines()[-1]
-    assert answer.stderr.splitlines()[-1].startswith("CommandError: DATABASE_URL: ")
+    (line,) = answer.stderr.splitlines()
+    assert re.fullmatch(r"DATABASE_URL: \d+ migrations are not applied; back up, run manage.py migrate.", line)
 
 
 def test_routes_import_no_heavy_library() -> None:

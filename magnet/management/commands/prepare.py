@@ -1,20 +1,22 @@
 """What every start does before the platform serves."""
 
+import sys
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from accounts.services import first_admin_ensure
 from core.health import migrations_refusal
 from magnet.embedded.data_dir import DataDir
+from magnet.static_files import collect_when_changed
 
 
 class Command(BaseCommand):
     help = (
-        "Migrate (in production: refuse when migrations wait), create the first superuser from ADMIN_EMAIL and "
-        "ADMIN_PASSWORD, and seed. `make run` calls it. Example: manage.py prepare"
+        "Migrate (in production: refuse when migrations wait, and gather static files), create the first superuser "
+        "from ADMIN_EMAIL and ADMIN_PASSWORD, and seed. `make run` calls it. Example: manage.py prepare"
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -23,7 +25,8 @@ class Command(BaseCommand):
         else:
             refusal = migrations_refusal()
             if refusal:
-                raise CommandError(refusal)
+                sys.exit(refusal)
+        collect_when_changed()
         self._first_user()
         call_command("seed", stdout=self.stdout)
 

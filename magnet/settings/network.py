@@ -1,0 +1,88 @@
+"""Who we are on the network: what PUBLIC_URL, TRUSTED_PROXIES and CORS_ALLOWED_ORIGINS allow and refuse."""
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import SplitResult
+
+from core.outbound_allow import is_host_name
+from magnet.environment import Environment, SettingError
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+WEB = ("http", "https")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Scheme, host and port, spelled as a browser spells them in `Origin` and `Host`."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def is_https(self) -> bool:
+        return self.scheme == "https"
+
+    def __str__(self) -> str:
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}"
+
+
+def public_origin(env: Environment, port: int) -> Origin:
+    """PUBLIC_URL, which must name one host: wildcards would let any Host header in."""
+    url = env.url("PUBLIC_URL", f"http://localhost:{port}", WEB)
+    if url.path not in ("", "/") or url.query or url.fragment:
+        raise SettingError("PUBLIC_URL", "must end after host and port: Magnet has the whole host to itself.")
+    return _origin("PUBLIC_URL", url)
+
+
+def listed_origins(env: Environment) -> list[Origin]:
+    """CORS_ALLOWED_ORIGINS: exact origins alone, since cookies go with the requests from there."""
+    return [_listed(item) for item in env.items("CORS_ALLOWED_ORIGINS")]
+
+
+def _listed(item: str) -> Origin:
+    if "*" in item:
+        raise SettingError(
+            "CORS_ALLOWED_ORIGINS", "must list exact origins: credentials go with them, so `*` is refused."
+        )
+    url = Environment({"CORS_ALLOWED_ORIGINS": item}).url("CORS_ALLOWED_ORIGINS", "", WEB)
+    if url.path not in ("", "/") or url.query or url.fragment:
+        raise SettingError("CORS_ALLOWED_ORIGINS", f"'{item}' must end after host and port.")
+    return _origin("CORS_ALLOWED_ORIGINS", url)
+
+
+def _origin(setting: str, url: SplitResult) -> Origin:
+    host = str(url.hostname)
+    if "@" in url.netloc:
+        raise SettingError(setting, "must not hold a user name or password.")
+    try:
+        host = host if ":" in host else host.encode("idna").decode()
+        literal = f"[{ipaddress.IPv6Address(host).compressed}]" if ":" in host else str(ipaddress.IPv4Address(host))
+    except UnicodeError as error:
+        raise SettingError(setting, f"'{host}' is not a host name.") from error
+    except ipaddress.AddressValueError as error:
+        if not is_host_name(host):
+            raise SettingError(setting, f"'{host}' must be one host name or address, without wildcards.") from error
+        literal = host
+    return Origin(url.scheme, literal, url.port or DEFAULT_PORTS[url.scheme])
+
+
+def trusted_proxies(env: Environment) -> list[str]:
+    """TRUSTED_PROXIES: addresses or networks. Whoever is on it decides who a request comes from, so `*` is refused."""
+    items = env.items("TRUSTED_PROXIES")
+    for item in items:
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError as error:
+            raise SettingError(
+                "TRUSTED_PROXIES", f"'{item}' must be the address of a proxy, or a network such as 10.0.0.0/8."
+            ) from error
+    return items
+
+
+def same_site(public: Origin, origins: list[Origin]) -> str:
+    """The SameSite of our cookies. Another port of our host is the same site; another host counts as another one, and
+    a browser sends cookies from there only with `None`, which it takes over https alone."""
+    elsewhere = any(origin.host != public.host for origin in origins)
+    return "None" if elsewhere and public.is_https else "Lax"
