@@ -1,8 +1,12 @@
 """Reads of people and their rights."""
 
 import uuid
+from importlib import import_module
 
+from django.conf import settings
+from django.contrib.auth import get_user
 from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from accounts.models import ApiKey, Membership, User, Workspace
 from core.access import Principal, Role, Scope
@@ -38,6 +42,25 @@ def principal_for_key(key: ApiKey) -> Principal:
     if found is None:
         raise PermissionRefused("The user of this API key no longer belongs to its workspace.")
     return _principal(found, key)
+
+
+def live_key(key_id: uuid.UUID) -> ApiKey | None:
+    """The key, while it and its user are active."""
+    key: ApiKey | None = ApiKey._unscoped.select_related("user").filter(pk=key_id, user__is_active=True).first()
+    return key if key is not None and key.state == "active" else None
+
+
+def user_of_session(session_key: str) -> User | None:
+    """Who is signed in with this session now: nobody after logging out, a new password or a deactivation."""
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(request)
+    return user if isinstance(user, User) else None
+
+
+def may_work(user_id: uuid.UUID, workspace_id: uuid.UUID) -> bool:
+    """Whether what this person has asked for may still begin: active, and a member of the workspace."""
+    return Membership.objects.filter(user_id=user_id, workspace_id=workspace_id, user__is_active=True).exists()
 
 
 def _principal(membership: Membership, key: ApiKey | None = None) -> Principal:

@@ -23,6 +23,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from accounts.selectors import may_work
 from core.faults import fault
 from core.queue import Queue, enqueue
 from observability.choices import JobStatus
@@ -33,6 +34,7 @@ from observability.tracing import TraceRecorder, recording
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
+USER_LEFT = "Who asked for it may not work here any more. A member can retry it."
 
 
 class PermanentFailure(Exception):
@@ -171,6 +173,10 @@ def _claim(job_id: uuid.UUID) -> LeasedJob | None:
     free = Job._unscoped.filter(pk=job_id, status=JobStatus.PENDING, available_at__lte=timezone.now())
     job: Job | None = free.select_for_update(skip_locked=True).first()
     if job is None:
+        return None
+    if job.created_by_id is not None and not may_work(job.created_by_id, job.workspace_id):
+        job_end(job, JobStatus.CANCELLED, code="user_left", reason=USER_LEFT)
+        job.save()
         return None
     job.move_to(JobStatus.RUNNING)
     job.attempts += 1

@@ -52,12 +52,16 @@ def job_create(  # noqa: PLR0913  # the columns of a job, by keyword
 
 @transaction.atomic
 def job_retry(job: Job, *, principal: Principal) -> Job:
-    """Start a failed or cancelled job anew, with fresh attempts. Raises Conflict for any other."""
+    """Start a failed or cancelled job anew, with fresh attempts; who retries it stands for it from now on.
+
+    Raises Conflict for any other.
+    """
     principal.require(Permission.INGEST)
     locked: Job = Job._unscoped.select_for_update().get(pk=job.pk)
     if locked.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
         raise Conflict(f"This job is {locked.status}; only a failed or cancelled one can be retried.")
     locked.move_to(JobStatus.PENDING)
+    locked.created_by = principal.user or locked.created_by
     locked.attempts = locked.lost_leases = locked.progress_done = 0
     locked.reason = locked.reason_code = ""
     locked.cancel_requested_at = locked.finished_at = locked.started_at = None

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from accounts.lockout import network_of
 from accounts.models import ApiKey, User
-from accounts.selectors import principal_for_key, principal_for_session
+from accounts.selectors import live_key, principal_for_key, principal_for_session, user_of_session
 from accounts.services import api_key_authenticate
 from core.access import Principal
 from core.exceptions import AuthenticationRequired, InvalidInput
@@ -21,11 +21,24 @@ class Credentials:
 
     user: User
     key: ApiKey | None = None
+    session_key: str | None = None
 
     @property
     def identity(self) -> str:
         """Who calls, for what is counted or kept by caller: the key, or the person of a session."""
         return f"user:{self.user.pk}" if self.key is None else f"key:{self.key.pk}"
+
+    def renewed(self) -> "Credentials":
+        """The same, if it still counts: for answers that outlive their request. Raises AuthenticationRequired."""
+        if self.key is not None:
+            key = live_key(self.key.pk)
+            if key is None:
+                raise AuthenticationRequired("This API key has expired or was revoked.")
+            return Credentials(key.user, key)
+        user = user_of_session(self.session_key or "")
+        if user is None:
+            raise AuthenticationRequired("You are signed out.", hint="Sign in again.")
+        return Credentials(user, session_key=self.session_key)
 
     def principal(self, workspace_slug: str | None) -> Principal:
         if self.key is None:
@@ -65,7 +78,9 @@ class CookieAuthentication(SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User, Credentials] | None:
         found = super().authenticate(request)
-        return None if found is None else (found[0], Credentials(found[0]))
+        if found is None:
+            return None
+        return found[0], Credentials(found[0], session_key=request._request.session.session_key)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular is untyped here

@@ -111,6 +111,18 @@ class AsyncAPIView(PrincipalMixin, APIView):
         self.response = self.finalize_response(drf_request, response, *args, **kwargs)
         return self.response
 
+    def renewed_principal(self) -> Principal:
+        """The caller as their credentials stand now, with the right that this view needs.
+
+        Raises AuthenticationRequired or PermissionRefused when that is gone: for answers that outlive their request.
+        """
+        credentials: Any = self.request.auth
+        principal: Principal = credentials.renewed().principal(self.principal.workspace_slug)
+        needed = self.permission_for((self.request.method or "").lower())
+        if needed is not None:
+            principal.require(needed)
+        return principal
+
 
 class WorkspaceViewSet(OnceMixin, PrincipalMixin, GenericViewSet[Any]):
     """Rows of the caller's workspace. `queryset_for` is the only source of rows; other workspaces never show."""

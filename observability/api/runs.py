@@ -13,11 +13,13 @@ from core.access import Permission
 from core.api.idempotency import REPLAYED, StillRunning, attempt_of, claimed, keep
 from core.api.sse import EventStreamRenderer, stream_response, wants_stream
 from core.api.views import AsyncAPIView, is_uuid
+from core.api.watch import Watch, watched
 from core.exceptions import NotFound
 from core.limits import Rate
 from observability.choices import RunStatus
 from observability.models import Run
 from observability.runs import live
+from observability.runs.events import EventName
 from observability.runs.work import Started, StopReason
 
 # Ends that are the platform's own doing, and so no answer to repeat: the same request runs anew.
@@ -48,7 +50,8 @@ class RunView(AsyncAPIView):
             await live.start(started.run, started.work)
         headers = {} if started is not None else {REPLAYED: "true"}
         if wants_stream(request, self.stream):
-            return stream_response(live.follow(run_id), headers)
+            watch = Watch(self.renewed_principal, EventName.RUN_FAILED.value, {"run_id": str(run_id)})
+            return stream_response(watched(live.follow(run_id), watch), headers)
         return Response(await live.wait(run_id), headers=headers)
 
     def _begin(self, request: Request, reference: str) -> tuple[uuid.UUID, Started | None]:

@@ -17,6 +17,7 @@ from core import lifecycle
 from core.access import Permission, Principal
 from core.api.sse import EventStreamRenderer, last_event_id, stream_response
 from core.api.views import AsyncAPIView, ListRetrieve, is_uuid
+from core.api.watch import Watch, watched
 from core.exceptions import NotFound, PermissionRefused
 from observability.api.serializers import (
     JobSerializer,
@@ -29,6 +30,7 @@ from observability.choices import JobStatus
 from observability.models import Job, Run, Trace
 from observability.plain import plain
 from observability.runs import live
+from observability.runs.events import EventName
 from observability.runs.store import patiently
 from observability.selectors import jobs_of, may_read_content, runs_of, traces_of
 from observability.services import job_cancel, job_retry
@@ -79,11 +81,12 @@ class JobEventsView(AsyncAPIView):
     @extend_schema(operation_id="jobs_events", responses={(200, "text/event-stream"): OpenApiTypes.STR})
     async def get(self, request: Request, id: str) -> Any:
         """An event `job.progress` at each change, and `job.finished` at the end."""
-        job = await sync_to_async(self._find)(id)
-        return stream_response(job_events(self.principal, job.pk))
+        job = await sync_to_async(self._find)(id, self.principal)
+        watch = Watch(lambda: self._find(id, self.renewed_principal()), "job.stream_failed", {"job_id": str(job.pk)})
+        return stream_response(watched(job_events(self.principal, job.pk), watch))
 
-    def _find(self, id: str) -> Job:
-        found = jobs_of(self.principal).filter(pk=id).first() if is_uuid(id) else None
+    def _find(self, id: str, principal: Principal) -> Job:
+        found = jobs_of(principal).filter(pk=id).first() if is_uuid(id) else None
         if found is None:
             raise NotFound(f"There is no job '{id[:100]}'.")
         return found
@@ -147,12 +150,12 @@ class RunViewSet(ListRetrieve):
 class _OneRunView(AsyncAPIView):
     permissions = {"get": Permission.READ_OWN, "post": Permission.RUN}
 
-    def find(self, id: str) -> Run:
+    def find(self, id: str, principal: Principal) -> Run:
         """The run, if the caller may read what it says."""
-        found = runs_of(self.principal).filter(pk=id).first() if is_uuid(id) else None
+        found = runs_of(principal).filter(pk=id).first() if is_uuid(id) else None
         if found is None:
             raise NotFound(f"There is no run '{id[:100]}'.")
-        if not may_read_content(found, self.principal):
+        if not may_read_content(found, principal):
             raise PermissionRefused("What a run says is for its author and for operators.")
         return found
 
@@ -169,15 +172,18 @@ class RunEventsView(_OneRunView):
     )
     async def get(self, request: Request, id: str) -> Any:
         """Server-sent events behind `Last-Event-ID`; the last one carries the whole answer."""
-        run = await sync_to_async(self.find)(id)
-        return stream_response(live.follow(run.pk, last_event_id(request)))
+        run = await sync_to_async(self.find)(id, self.principal)
+        watch = Watch(
+            lambda: self.find(id, self.renewed_principal()), EventName.RUN_FAILED.value, {"run_id": str(run.pk)}
+        )
+        return stream_response(watched(live.follow(run.pk, last_event_id(request)), watch))
 
 
 class RunCancelView(_OneRunView):
     @extend_schema(operation_id="runs_cancel", request=None, responses={202: RunSerializer})
     async def post(self, request: Request, id: str) -> Response:
         """Cancel a run; what it has said so far is kept."""
-        run = await sync_to_async(self.find)(id)
+        run = await sync_to_async(self.find)(id, self.principal)
         await live.cancel(run.pk)
         return Response(RunSerializer(run, context={"view": self}).data, status=202)
 
