@@ -62,6 +62,9 @@ def _start_platform() -> None:
             server.database = slot
             os.environ["REDIS_URL"] = server.url
     django.setup()
+    # Processes of pytest-xdist inherit the environment: with this name in it they would read the settings of the slot
+    # of their parent before this file gives them their own.
+    del os.environ["DJANGO_SETTINGS_MODULE"]
     _flush_partitioned_tables_too()
 
 

@@ -20,8 +20,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
 from knowledge.ingestion.parser_child import Limits
 from plugins.contracts import Block, BlockKind, ParsedDocument, ParseError
 
@@ -236,6 +234,8 @@ _processes_lock = threading.Lock()
 
 def default_process() -> ParserProcess:
     """The parser of this process; a worker that was forked makes its own."""
+    from django.conf import settings  # here alone: the rest of this module is free of Django
+
     pid = os.getpid()
     with _processes_lock:
         if pid not in _processes:

@@ -8,6 +8,7 @@ from django.conf import settings
 
 
 def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "magnet.settings")
     django.setup()
     from knowledge.ingestion import pipeline
     from magnet.celery import app

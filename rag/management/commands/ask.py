@@ -6,6 +6,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 
 from accounts.selectors import principal_for_session, workspace_by_slug
 from accounts.services import command_user
@@ -38,15 +39,16 @@ class Command(BaseCommand):
             raise CommandError("Stopped; what was said is kept in the run.") from None
 
     async def _ask(self, options: dict[str, Any]) -> None:
-        started = await sync_to_async(_start)(options)
-        await live.start(started.run, started.work)
         try:
+            started = await sync_to_async(_start)(options)
+            await live.start(started.run, started.work)
             if options["json"]:
                 self.stdout.write(json.dumps(await live.wait(started.run.pk), indent=2, ensure_ascii=False))
             else:
                 await self._tell(started)
         finally:
             await live.shutdown()
+            await sync_to_async(connections.close_all)()
 
     async def _tell(self, started: Started) -> None:
         async for event in live.follow(started.run.pk):
