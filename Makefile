@@ -6,6 +6,7 @@
 export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -16,7 +17,7 @@ run: ## Start the platform; prints READY and the address
 
 test: ## Run the test suite
 	@sh .ci/environment requirements-dev.lock
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-all: ## The same, with Chromium, and the walks, outages and fuzzing that take minutes
 	@sh .ci/environment requirements-dev.lock
