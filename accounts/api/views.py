@@ -55,13 +55,21 @@ class SessionView(PrincipalMixin, APIView):
         """Logging in needs no credentials, and stale ones must not stand in its way."""
         return [] if self.request and self.request.method == "POST" else super().get_authenticators()
 
+    def handle_exception(self, exc: Exception) -> Response:
+        """A visitor's 401 brings the CSRF token: a page on another origin cannot read the cookie, and needs one to log
+        in."""
+        response = super().handle_exception(exc)
+        if response.status_code == 401 and self.request.method == "GET":
+            response.data["csrf_token"] = get_token(self.request._request)
+        return response
+
     def _show(self, request: Request, user: User) -> Response:
         body = {"user": user, "workspaces": memberships_of(user), "csrf_token": get_token(request._request)}
         return Response(SessionSerializer(body).data)
 
     @extend_schema(operation_id="session_retrieve", responses=SessionSerializer)
     def get(self, request: Request) -> Response:
-        """The caller, their workspaces and roles, and the CSRF token."""
+        """The caller, their workspaces and roles, and the CSRF token. The 401 of a visitor has that token too."""
         assert isinstance(request.user, User)
         return self._show(request, request.user)
 

@@ -1,12 +1,15 @@
 """Two workspaces with a row of each kind, for tests of the whole."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
 
+from magnet.embedded.server import free_port
 from magnet.tests.admin_world import World, world
+from magnet.tests.platform import Platform
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +29,32 @@ def north(worlds: tuple[World, World], db: None) -> World:
 @pytest.fixture
 def south(worlds: tuple[World, World], db: None) -> World:
     return worlds[1]
+
+
+@pytest.fixture(scope="session")
+def spa_port() -> int:
+    """Where the sample application is served; the platform lists its origin."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory, spa_port: int) -> Iterator[str]:
+    """The address of a whole platform, for what people do in a browser."""
+    from magnet.tests.browser import PASSWORD
+
+    origin = f"http://localhost:{spa_port}"
+    folder = tmp_path_factory.mktemp("browser")
+    started = Platform(folder, ADMIN_PASSWORD=PASSWORD, CORS_ALLOWED_ORIGINS=origin)
+    started.start_and_wait()
+    yield f"http://localhost:{started.port}"
+    started.terminate()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    from magnet.tests.browser import FLAGS
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)

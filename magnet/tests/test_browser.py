@@ -1,64 +1,15 @@
 """What people do, in real Chromium against the whole platform."""
 
-import shutil
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from magnet.tests.platform import Platform
+from magnet.tests.browser import LONG_MS, Watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-PASSWORD = "a password for the browser tests"
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-LONG_MS = 60_000
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a platform of its own."""
-    started = Platform(tmp_path_factory.mktemp("browser"), ADMIN_PASSWORD=PASSWORD)
-    started.start_and_wait()
-    yield f"http://localhost:{started.port}"
-    started.terminate()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-
-
-class Watched:
-    """A page that keeps what a browser complains about: errors, refused scripts, dialogs, foreign requests."""
-
-    def __init__(self, browser: Browser, base: str, **options: Any) -> None:
-        self.base = base
-        self.context = browser.new_context(base_url=base, **options)
-        self.page: Page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        self.page.on("console", lambda one: one.type == "error" and self.complaints.append(one.text))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        self.page.on("request", lambda request: self._note(request.url))
-
-    def _note(self, address: str) -> None:
-        if not address.startswith((self.base, "data:", "blob:")):
-            self.complaints.append(f"request: {address}")
-
-    def sign_in(self) -> Page:
-        self.page.goto("/panel/login/")
-        self.page.get_by_label("E-mail address").fill("admin@localhost")
-        self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Sign in").click()
-        self.page.wait_for_url("**/admin/")
-        return self.page
 
 
 @pytest.fixture
