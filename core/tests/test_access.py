@@ -7,6 +7,9 @@ from core.access import Permission, Principal, Role, Scope
 from core.exceptions import PermissionRefused
 
 
+OWN = {Permission.RUN, Permission.READ_OWN, Permission.MANAGE_OWN}
+
+
 def principal(role=Role.OPERATOR, scopes=frozenset(Scope)):
     user = SimpleNamespace(pk=uuid.uuid4())
     return Principal(user=user, workspace_id=uuid.uuid4(), workspace_slug="w", role=role, scopes=frozenset(scopes))
@@ -15,12 +18,9 @@ def principal(role=Role.OPERATOR, scopes=frozenset(Scope)):
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        (Role.USER, {Permission.RUN, Permission.READ_OWN}),
-        (Role.VIEWER, {Permission.RUN, Permission.READ_OWN, Permission.READ}),
-        (
-            Role.OPERATOR,
-            {Permission.RUN, Permission.READ_OWN, Permission.READ, Permission.INGEST, Permission.MANAGE},
-        ),
+        (Role.USER, OWN),
+        (Role.VIEWER, OWN | {Permission.READ}),
+        (Role.OPERATOR, OWN | {Permission.READ, Permission.INGEST, Permission.MANAGE}),
         (Role.ADMIN, set(Permission)),
     ],
 )
