@@ -33,8 +33,7 @@ class IssuedKey:
 @transaction.atomic
 def workspace_create(*, actor: User, name: str, slug: str) -> Workspace:
     """A new workspace with its creator as admin. Superusers only; raises PermissionRefused else."""
-    if not actor.is_superuser:
-        raise PermissionRefused("Only a superuser may create a workspace.")
+    require_superuser(actor)
     workspace = Workspace(name=name, slug=slug)
     workspace.full_clean()
     workspace.save()
@@ -94,14 +93,14 @@ def _keep_an_admin(leaving: Membership) -> None:
 @transaction.atomic
 def user_create(*, actor: User, email: str, name: str, password: str, **flags: bool) -> User:
     """A new account. Superusers only; raises PermissionRefused else."""
-    _require_superuser(actor)
+    require_superuser(actor)
     return User.objects.create_user(email, password, name=name, **flags)
 
 
 @transaction.atomic
 def user_update(user: User, *, actor: User, values: Mapping[str, Any]) -> User:
     """Change an account; an empty password keeps the present one. Superusers only, and not their own rights away."""
-    _require_superuser(actor)
+    require_superuser(actor)
     if user == actor and not (values.get("is_active", True) and values.get("is_superuser", True)):
         raise Conflict("You cannot switch off your own account or rights.", hint="Ask another superuser.")
     for field, value in values.items():
@@ -114,9 +113,10 @@ def user_update(user: User, *, actor: User, values: Mapping[str, Any]) -> User:
     return user
 
 
-def _require_superuser(actor: User) -> None:
+def require_superuser(actor: User) -> None:
+    """Raises PermissionRefused for everybody else."""
     if not actor.is_superuser:
-        raise PermissionRefused("Only a superuser may manage accounts.")
+        raise PermissionRefused("Only a superuser may do this.")
 
 
 def api_key_issue(

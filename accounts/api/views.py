@@ -30,6 +30,7 @@ from accounts.services import (
     api_key_issue,
     api_key_revoke,
     api_key_rotate,
+    require_superuser,
     workspace_create,
     workspace_rename,
 )
@@ -111,6 +112,10 @@ class WorkspaceViewSet(ListRetrieve):
     permissions: ClassVar[dict[str, Permission | None]] = dict.fromkeys(
         ("list", "retrieve", "create", "partial_update", "metadata")
     )
+    own_rules: ClassVar[dict[str, Permission | tuple[str, str]]] = {
+        "create": ("superuser", Scope.MANAGE.value),
+        "partial_update": Permission.ADMINISTER,
+    }
     serializer_class = WorkspaceSerializer
     queryset = Workspace.objects.none()
     ordering = ("name", "id")
@@ -142,8 +147,9 @@ class WorkspaceViewSet(ListRetrieve):
         key = self.credentials.key
         if key is not None and Scope.MANAGE not in key.scopes:
             raise PermissionRefused(f"This API key lacks the scope '{Scope.MANAGE.value}'.")
-        data = self.valid(self.get_serializer(data=request.data))
         assert isinstance(request.user, User)
+        require_superuser(request.user)
+        data = self.valid(self.get_serializer(data=request.data))
         return self.answer(workspace_create(actor=request.user, **data), status=201)
 
     def partial_update(self, request: Request, id: str) -> Response:

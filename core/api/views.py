@@ -37,6 +37,8 @@ class PrincipalMixin:
     """Gives a view its `principal` and the permission that each action needs."""
 
     permissions: ClassVar[Mapping[str, Permission | None]] = {}
+    own_rules: ClassVar[Mapping[str, Permission | tuple[str, str]]] = {}
+    """Of actions without a permission that ask by themselves: what they ask for, for the authorisation matrix."""
     rate: ClassVar[Rate | None] = None
     standing: Standing | None = None
     request: Any
