@@ -5,3 +5,9 @@ class AccountsConfig(AppConfig):
     name = "accounts"
     verbose_name = "Access"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from accounts.recurring import EXPIRED_SESSIONS
+        from core.schedules import RECURRING
+
+        RECURRING.register("expired-sessions", EXPIRED_SESSIONS)

@@ -7,10 +7,12 @@ class KnowledgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from core.schedules import RECURRING
         from core.seeds import SEEDS
         from knowledge import services
         from knowledge.connectors import FilesConnector
         from knowledge.ingestion.chunking import StructureChunker
+        from knowledge.recurring import WORK
         from knowledge.seeds import seed_handbook
         from observability.job_kinds import JOB_KINDS, JobKind
         from plugins.registry import PLUGINS
@@ -21,4 +23,6 @@ class KnowledgeConfig(AppConfig):
             JOB_KINDS.register(name, JobKind(name, title))
         ingest = JobKind(services.INGEST_JOB, "Ingest document", services.on_job_failed, services.on_job_retried)
         JOB_KINDS.register(services.INGEST_JOB, ingest)
+        for name, work in WORK.items():
+            RECURRING.register(name, work)
         SEEDS.register("30-knowledge", seed_handbook)

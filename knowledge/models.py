@@ -118,6 +118,7 @@ class Document(StatefulModel, WorkspaceScopedModel, TimestampedModel):
         indexes = [
             models.Index(fields=["workspace", "status", "-id"], name="knowledge_document_by_status"),
             models.Index(fields=["source", "status"], name="knowledge_document_by_source"),
+            models.Index(fields=["storage_key"], name="knowledge_document_by_file"),
         ]
 
     def __str__(self) -> str:

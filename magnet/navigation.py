@@ -48,6 +48,7 @@ SECTIONS: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
             Entry(_("Runs"), "play_circle", "observability.run"),
             Entry(_("Traces"), "account_tree", "observability.trace"),
             Entry(_("Usage"), "monitoring", "observability.usagerecord"),
+            Entry(_("Schedules"), "schedule", "observability.schedule"),
         ),
     ),
     (

@@ -1,6 +1,6 @@
 """The tick: a plain Celery beat that needs neither Django nor the database, so it costs little memory.
 
-It only says that time has passed. What is due is decided by the tasks, from rows that they claim.
+It only says that time has passed. What is due is decided by the task, from rows that it claims, so several may tick.
 """
 
 import os
@@ -14,7 +14,7 @@ from magnet import environment
 from magnet.embedded.data_dir import DataDir
 from magnet.embedded.valkey import EmbeddedValkey
 
-SWEEP_SECONDS = 15.0
+TICK_SECONDS = 15.0
 
 _env = environment.load()
 _data_dir = DataDir(environment.data_dir(_env))
@@ -29,10 +29,10 @@ app.conf.update(
     beat_schedule_filename=str(_data_dir.root / "run" / "beat"),
     beat_schedule={
         # Expires before the next one, so that a worker that was away does not find a heap of them.
-        "sweep": {
-            "task": "observability.tasks.sweep",
-            "schedule": SWEEP_SECONDS,
-            "options": {"queue": "default", "expires": SWEEP_SECONDS},
+        "tick": {
+            "task": "observability.tasks.tick",
+            "schedule": TICK_SECONDS,
+            "options": {"queue": "default", "expires": TICK_SECONDS},
         },
     },
 )

@@ -17,6 +17,7 @@ from unfold.decorators import display
 from core.access import Permission
 from core.admin import PageModelAdmin
 from core.admin_display import clipped, duration, moment, number, progress
+from observability import admin_schedules  # noqa: F401  # registers the schedules
 from observability.choices import JobStatus, RunStatus, SpanStatus
 from observability.models import Job, Run, Span, Trace, UsageRecord
 from observability.selectors import may_read_content

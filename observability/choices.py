@@ -37,3 +37,14 @@ class Operation(TextChoices):
     EMBEDDINGS = "embeddings", _("Embeddings")
     RETRIEVAL = "retrieval", _("Retrieval")
     RUN = "run", _("Run")
+
+
+class ScheduleStatus(TextChoices):
+    IDLE = "idle", _("Waiting")
+    QUEUED = "queued", _("Queued")
+    RUNNING = "running", _("Running")
+
+
+class Outcome(TextChoices):
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")

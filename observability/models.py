@@ -1,8 +1,9 @@
-"""What happened and what runs now: jobs, runs with their events, traces with spans, usage."""
+"""What happened and what runs now: jobs, schedules, runs with their events, traces with spans, usage."""
 
 from typing import ClassVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -10,8 +11,9 @@ from django.utils.translation import gettext_lazy as _
 
 from core.models import TimestampedModel, WorkspaceScopedModel
 from core.queue import Queue
+from core.schedules import BadCron, UnknownZone, next_run
 from core.states import StatefulModel, Transitions
-from observability.choices import JobStatus, Operation, RunKind, RunStatus, SpanStatus
+from observability.choices import JobStatus, Operation, Outcome, RunKind, RunStatus, ScheduleStatus, SpanStatus
 
 
 class Job(StatefulModel, WorkspaceScopedModel, TimestampedModel):
@@ -64,6 +66,68 @@ class Job(StatefulModel, WorkspaceScopedModel, TimestampedModel):
 
     def __str__(self) -> str:
         return self.title
+
+
+class Schedule(WorkspaceScopedModel, TimestampedModel):
+    """Work that comes back: when it is due, who holds it, how it went the last time.
+
+    Without a workspace it is the platform's own, and `objects` never shows it. The token rises with each hand-out, so
+    that a message that comes twice runs once.
+    """
+
+    workspace = models.ForeignKey(  # type: ignore[assignment]  # the only one that may be empty
+        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", editable=False, null=True, blank=True
+    )
+    name = models.CharField(_("name"), max_length=100, editable=False)
+    cron = models.CharField(
+        _("cron"), max_length=100, blank=True, help_text=_("Minute, hour, day, month, weekday: 30 2 * * * is 02:30.")
+    )
+    zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        default="UTC",
+        help_text=_("A name such as Europe/Paris."),
+    )
+    is_enabled = models.BooleanField(_("on"), default=True, help_text=_("Switched off, it runs on request only."))
+    next_run_at = models.DateTimeField(_("next run"), null=True, blank=True)
+    status = models.CharField(
+        _("state"), max_length=10, choices=ScheduleStatus.choices, default=ScheduleStatus.IDLE, editable=False
+    )
+    token = models.PositiveIntegerField(default=0, editable=False)
+    lost = models.PositiveSmallIntegerField(default=0, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    started_at = models.DateTimeField(_("last run"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"), default=0)
+    outcome = models.CharField(_("result"), max_length=10, choices=Outcome.choices, blank=True)
+    count = models.PositiveIntegerField(_("count"), default=0)
+    error = models.CharField(_("error"), max_length=300, blank=True)
+    runs_total = models.PositiveBigIntegerField(_("runs so far"), default=0)
+    failures_total = models.PositiveBigIntegerField(_("failures so far"), default=0)
+
+    class Meta(WorkspaceScopedModel.Meta):
+        verbose_name = _("schedule")
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "name"], nulls_distinct=False, name="observability_schedule_once"
+            )
+        ]
+        indexes = [models.Index(fields=["status", "next_run_at"], name="observability_schedule_due")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        super().clean()
+        if not self.cron:
+            return
+        try:
+            next_run(self.cron, self.zone, timezone.now())
+        except UnknownZone as error:
+            raise ValidationError({"zone": ValidationError(str(error), code="invalid")}) from error
+        except BadCron as error:
+            raise ValidationError({"cron": ValidationError(str(error), code="invalid")}) from error
 
 
 class Trace(WorkspaceScopedModel):

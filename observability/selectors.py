@@ -1,12 +1,20 @@
-"""Reads of runs, jobs and traces, by who may see them."""
+"""Reads of runs, jobs, traces and schedules, by who may see them."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import DatabaseError
 from django.db.models import Max, QuerySet
+from django.utils import timezone
 
 from core.access import Permission, Principal
-from observability.models import Job, Run, Trace
+from core.doctor import Finding, Level
+from observability.choices import Outcome
+from observability.models import Job, Run, Schedule, Trace
+
+# A tick comes each 15 s; without one for so long, nothing recurring happens.
+TICK_MISSED = timedelta(minutes=2)
 
 
 def runs_of(principal: Principal) -> QuerySet[Run]:
@@ -38,3 +46,26 @@ def _own_or_all(rows: QuerySet[Any], principal: Principal) -> QuerySet[Any]:
 def may_read_content(run: Run, principal: Principal) -> bool:
     """What was asked and answered is for its author and for operators; a viewer sees that it happened."""
     return principal.allows(Permission.MANAGE) or run.user_id == principal.user_id
+
+
+def system_schedules() -> QuerySet[Schedule]:
+    """The platform's own schedules, which belong to no workspace."""
+    rows: QuerySet[Schedule] = Schedule._unscoped.filter(workspace__isnull=True)
+    return rows
+
+
+def schedule_findings() -> Iterator[Finding]:
+    """What `manage.py doctor` says of schedules: whether somebody ticks, and what failed the last time."""
+    try:
+        rows = {schedule.name: schedule for schedule in system_schedules()}
+    except DatabaseError:
+        return  # said by the check of the database
+    ticked = rows["sweep"].finished_at if "sweep" in rows else None
+    if ticked is None or timezone.now() - ticked > TICK_MISSED:
+        when = f"the last tick was at {ticked:%Y-%m-%d %H:%M} UTC" if ticked else "nothing has ticked yet"
+        yield Finding("Schedules", Level.WARNING, when, "Start the platform; if it runs, read worker.log.")
+    failed = [schedule for schedule in rows.values() if schedule.outcome == Outcome.FAILED]
+    for schedule in failed:
+        yield Finding("Schedules", Level.WARNING, f"{schedule.name}: {schedule.error}", "See Schedules in the admin.")
+    if not failed:
+        yield Finding("Schedules", Level.OK, f"{len(rows)}, none failed the last time")

@@ -1,6 +1,7 @@
 """Writes of jobs and runs that a door asks for. The worker's side of a job is `leases.py`."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -8,14 +9,17 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.access import Permission, Principal
-from core.exceptions import Conflict
+from core.exceptions import Conflict, PermissionRefused
 from core.queue import Queue, enqueue
-from observability.choices import JobStatus, RunKind
+from observability.choices import JobStatus, RunKind, ScheduleStatus
 from observability.job_kinds import kind_of
-from observability.models import Job, Run
+from observability.models import Job, Run, Schedule
 from observability.plain import plain
 from observability.runs.live import PROCESS
 from observability.runs.store import LEASE
+from observability.scheduling import hand_out, next_time
+
+SCHEDULE_FIELDS = {"cron", "zone", "is_enabled"}
 
 
 @transaction.atomic
@@ -118,3 +122,36 @@ def run_create(*, principal: Principal, kind: RunKind, target: Any, variant: Any
     )
     run.save()
     return run
+
+
+@transaction.atomic
+def schedule_run(schedule: Schedule, *, principal: Principal) -> None:
+    """Run a schedule now, whether it is on or off. Raises Conflict when it runs, or runs with every tick anyhow."""
+    locked = _own_schedule(schedule, principal)
+    if not locked.cron:
+        raise Conflict("This runs by itself every few seconds.")
+    if locked.status != ScheduleStatus.IDLE:
+        raise Conflict("This schedule is running already.")
+    hand_out(locked, timezone.now())
+
+
+@transaction.atomic
+def schedule_update(schedule: Schedule, *, principal: Principal, values: Mapping[str, Any]) -> Schedule:
+    """Change cron, zone or is_enabled; the next run follows. Raises ValidationError, Conflict for the tick's own."""
+    locked = _own_schedule(schedule, principal)
+    if not locked.cron:
+        raise Conflict("This runs every few seconds and keeps the platform alive; it cannot be changed.")
+    for name in SCHEDULE_FIELDS & values.keys():
+        setattr(locked, name, values[name])
+    locked.full_clean()
+    locked.next_run_at = next_time(locked, timezone.now())
+    locked.save()
+    return locked
+
+
+def _own_schedule(schedule: Schedule, principal: Principal) -> Schedule:
+    """The locked row; the platform's schedules are its superusers' alone."""
+    if not principal.user.is_superuser:
+        raise PermissionRefused("Only a superuser may do this: the schedule is the platform's, not the workspace's.")
+    locked: Schedule = Schedule._unscoped.select_for_update(of=("self",)).get(pk=schedule.pk)
+    return locked

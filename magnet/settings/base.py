@@ -175,6 +175,8 @@ WORKER_CONCURRENCY = ENV.number("WORKER_CONCURRENCY", os.cpu_count() or 1, least
 
 VECTOR_DB = _env.vector_db(ENV.text("VECTOR_DB_CONFIG"))
 JOB_LEASE_SECONDS = 60
+# Traces, events of runs and ended jobs are kept so long; 0 keeps them for good.
+RETENTION_DAYS = ENV.number("RETENTION_DAYS", 90, most=36_500)
 
 # Models and the world outside
 OPENAI_API_KEY = ENV.secret("OPENAI_API_KEY")

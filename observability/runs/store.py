@@ -53,8 +53,11 @@ class Standing:
     read: bool = False
 
 
+STREAM_PREFIX = "magnet:run:"
+
+
 def stream_key(run_id: uuid.UUID) -> str:
-    return f"magnet:run:{run_id}"
+    return f"{STREAM_PREFIX}{run_id}"
 
 
 @transaction.atomic

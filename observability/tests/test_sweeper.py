@@ -134,7 +134,7 @@ class TestJobs:
     def test_the_task_of_the_tick_sweeps(self):
         job = dead_job()
 
-        tasks.sweep()
+        tasks.tick()
 
         job.refresh_from_db()
         assert job.status == JobStatus.PENDING
