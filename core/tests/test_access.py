@@ -6,7 +6,6 @@ import pytest
 from core.access import Permission, Principal, Role, Scope
 from core.exceptions import PermissionRefused
 
-
 OWN = {Permission.RUN, Permission.READ_OWN, Permission.MANAGE_OWN}
 
 
