@@ -14,6 +14,11 @@ ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Answer = HttpResponseBase | Awaitable[HttpResponseBase]
 
 
+def accepted_id(given: str) -> str:
+    """A harmless id as it was given, else a new one."""
+    return given if ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
+
+
 class RequestIdMiddleware:
     """Gives each request an id, or keeps a harmless one from X-Request-Id, and puts it on the answer and the logs."""
 
@@ -27,9 +32,7 @@ class RequestIdMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Answer:
-        identifier = request.headers.get("X-Request-Id", "")
-        if not ACCEPTED_ID.fullmatch(identifier):
-            identifier = uuid.uuid4().hex
+        identifier = accepted_id(request.headers.get("X-Request-Id", ""))
         token = request_id.set(identifier)
         if self._awaits:
             return self._async(request, identifier)

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from core.middleware import accepted_id
+
 Scope = dict[str, Any]
 
 
@@ -47,16 +49,22 @@ class BodyLimit:
                 await self._refuse(scope, send)
 
     async def _refuse(self, scope: Scope, send: Any) -> None:
+        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+        identifier = accepted_id(given)
         problem = {
-            "type": "about:blank",
+            "type": "urn:magnet:problem:payload_too_large",
             "title": "Payload too large",
             "status": 413,
             "detail": f"The body is over the limit of {self.limit // 2**20} MB.",
             "instance": scope["path"],
             "code": "payload_too_large",
-            "errors": [],
+            "request_id": identifier,
         }
-        headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"connection", b"close"),
+            (b"x-request-id", identifier.encode()),
+        ]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(problem).encode()})
 

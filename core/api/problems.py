@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelValidationError
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError
 from django.db.models import ProtectedError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions as drf
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
@@ -128,6 +128,31 @@ def _(error: ProtectedError) -> dict[str, Any]:
 @_translate.register
 def _(_error: OperationalError) -> dict[str, Any]:
     return problem(status=503, code="database_unavailable", detail="The database does not answer. Try again soon.")
+
+
+@_translate.register
+def _(_error: DataError) -> dict[str, Any]:
+    return problem(status=400, code="invalid", detail="A value is out of range, or holds what cannot be stored.")
+
+
+@_translate.register
+def _(_error: IntegrityError) -> dict[str, Any]:
+    return problem(status=409, code="conflict", detail="Somebody else changed this at the same time. Load it again.")
+
+
+@_translate.register
+def _(_error: SuspiciousOperation) -> dict[str, Any]:
+    return problem(status=400, code="invalid", detail="The request cannot be read: it has too many fields or files.")
+
+
+@_translate.register
+def _(_error: UnreadablePostError) -> dict[str, Any]:
+    return problem(status=400, code="invalid", detail="The request ended before its body did.")
+
+
+@_translate.register
+def _(_error: RequestDataTooBig) -> dict[str, Any]:
+    return problem(status=413, code="payload_too_large", detail="The fields of this form are too large.")
 
 
 def _invalid(errors: Sequence[FieldError]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.api.serializers import DiffSerializer
-from core.api.views import WorkspaceViewSet
+from core.api.views import ListRetrieve, find
 from core.exceptions import NotFound
 from core.models import ConfigurationModel
 from core.variant_services import (
@@ -23,16 +23,17 @@ from core.variants import Variant
 NUMBER = OpenApiParameter("n", int, OpenApiParameter.PATH, description="The variant's number.")
 
 
-class VariantViewSet(WorkspaceViewSet):
+class VariantViewSet(ListRetrieve):
     """Subclasses name the variant `model`, the `parent_model` and the serializer."""
 
     parent_model: ClassVar[type[ConfigurationModel]]
+    ordering = ("-number", "id")
+    ordering_fields = ("number", "created_at", "updated_at")
+    filterset_fields = {"status": ["exact"], "is_active": ["exact"]}
 
     def parent(self) -> ConfigurationModel:
-        finder = WorkspaceViewSet()
-        finder.model = self.parent_model  # type: ignore[misc]  # an instance of its own, for one look-up
-        finder.request, finder.kwargs = self.request, self.kwargs
-        found: ConfigurationModel = finder.get_object()
+        rows = self.parent_model.objects.for_workspace(self.principal.workspace_id)
+        found: ConfigurationModel = find(rows, self.kwargs["id"])
         return found
 
     def variant(self, number: int) -> Any:
@@ -41,9 +42,10 @@ class VariantViewSet(WorkspaceViewSet):
             raise NotFound(f"There is no variant {number}.")
         return found
 
-    def list(self, request: Request, id: str) -> Response:
-        rows = self.get_queryset().filter(parent=self.parent()).order_by("-number")[:200]
-        return Response({"results": self.get_serializer(rows, many=True).data, "next": None, "prev": None})
+    def list(self, request: Request, id: str) -> Response:  # type: ignore[override]  # below its parent
+        """The variants, the newest first."""
+        rows = self.filter_queryset(self.get_queryset().filter(parent=self.parent()))
+        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(rows), many=True).data)
 
     def create(self, request: Request, id: str) -> Response:
         """Start the next draft; `copy_of` names the variant to copy, else the newest is copied."""
@@ -57,7 +59,7 @@ class VariantViewSet(WorkspaceViewSet):
         number = request.data.get("copy_of") if isinstance(request.data, dict) else None
         return None if number is None else self.variant(_number(number))
 
-    def retrieve(self, request: Request, id: str, n: int) -> Response:
+    def retrieve(self, request: Request, id: str, n: int) -> Response:  # type: ignore[override]
         return self.answer(self.variant(n))
 
     def partial_update(self, request: Request, id: str, n: int) -> Response:
@@ -68,8 +70,10 @@ class VariantViewSet(WorkspaceViewSet):
 
     @extend_schema(request=None)
     def publish(self, request: Request, id: str, n: int) -> Response:
-        """Freeze the draft and serve it."""
-        return self.answer(variant_publish(self.variant(n), actor=self.principal.user))
+        """Freeze the draft and serve it. With If-Match only that version of it."""
+        variant = self.variant(n)
+        expected = self.expected(variant) if "If-Match" in request.headers else None
+        return self.answer(variant_publish(variant, actor=self.principal.user, expected=expected))
 
     @extend_schema(request=None)
     def activate(self, request: Request, id: str, n: int) -> Response:

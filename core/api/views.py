@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
+from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.permissions import SAFE_METHODS
@@ -20,7 +21,8 @@ from core.api.idempotency import HEADER, answered_once
 from core.api.preconditions import etag, expected_version
 from core.exceptions import NotFound
 from core.limits import Rate, Standing, count_request
-from core.models import ConfigurationModel, VersionedModel, WorkspaceScopedModel
+from core.models import VersionedModel, WorkspaceScopedModel
+from core.versions import lock_version
 
 READING = frozenset({"list", "retrieve", "diff", "get", "metadata", "options", "head"})
 
@@ -31,6 +33,18 @@ def is_uuid(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def find(rows: Any, reference: str) -> Any:
+    """The row that a URL names by id, or by slug where the model has one. Raises NotFound."""
+    model = rows.model
+    if is_uuid(reference):
+        found = rows.filter(pk=reference).first()
+    else:
+        found = rows.filter(slug=reference).first() if hasattr(model, "slug") else None
+    if found is None:
+        raise NotFound(f"There is no {model._meta.verbose_name} '{reference[:100]}'.")
+    return found
 
 
 class PrincipalMixin:
@@ -60,6 +74,8 @@ class PrincipalMixin:
         view.format_kwarg = None
         view.perform_authentication(request)
         self.count(request)
+        if any("\x00" in str(value) for value in kwargs.values()):
+            raise NotFound("There is nothing here for you.")
         view.check_permissions(request)
         request.accepted_renderer, request.accepted_media_type = view.perform_content_negotiation(request)
 
@@ -141,18 +157,8 @@ class WorkspaceViewSet(OnceMixin, PrincipalMixin, GenericViewSet[Any]):
         return self.model.objects.for_workspace(principal.workspace_id)
 
     def get_object(self) -> Any:
-        """The row that the URL names by id, or by slug where the model has one."""
-        reference = self.kwargs["id"]
-        rows = self.get_queryset()
-        if is_uuid(reference):
-            found = rows.filter(pk=reference).first()
-        elif issubclass(self.model, ConfigurationModel):
-            found = rows.filter(slug=reference).first()
-        else:
-            found = None
-        if found is None:
-            raise NotFound(f"There is no {self.model._meta.verbose_name} '{reference[:100]}'.")
-        return found
+        """The row that the URL names."""
+        return find(self.get_queryset(), self.kwargs["id"])
 
     def valid(self, serializer: BaseSerializer[Any]) -> dict[str, Any]:
         """The checked input."""
@@ -172,6 +178,10 @@ class WorkspaceViewSet(OnceMixin, PrincipalMixin, GenericViewSet[Any]):
 
 class ListRetrieve(WorkspaceViewSet):
     """Read-only resources."""
+
+    ordering: tuple[str, ...] = ("-id",)
+    ordering_fields: tuple[str, ...] = ()
+    search_fields: tuple[str, ...] = ()
 
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
@@ -208,6 +218,8 @@ class ConfigurationViewSet(ListRetrieve):
 
     def destroy(self, request: Request, id: str) -> Response:
         instance = self.get_object()
-        self.expected(instance)
-        self.delete_object(instance)
+        expected = self.expected(instance)
+        with transaction.atomic():
+            lock_version(instance, expected=expected)
+            self.delete_object(instance)
         return Response(status=204)

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from core.api.routes import resource, verb
-from knowledge.api.views import DocumentViewSet, KnowledgeSourceViewSet, SourceDocumentViewSet
+from knowledge.api.views import DocumentChunkViewSet, DocumentViewSet, KnowledgeSourceViewSet, SourceDocumentViewSet
 
 SOURCE = "knowledge-sources/<str:id>/documents/"
 
@@ -19,5 +19,5 @@ urlpatterns = [
     verb("documents/<str:id>/retry", DocumentViewSet, "documents-retry", post="retry"),
     verb("documents/<str:id>/text", DocumentViewSet, "documents-text", get="text"),
     verb("documents/<str:id>/file", DocumentViewSet, "documents-file", get="file"),
-    path("documents/<str:id>/chunks/", DocumentViewSet.as_view({"get": "chunks"}), name="documents-chunks"),
+    path("documents/<str:id>/chunks/", DocumentChunkViewSet.as_view({"get": "list"}), name="documents-chunks"),
 ]

@@ -7,12 +7,13 @@ from django.db.models import Count, Q
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.access import Permission, Principal
-from core.api.views import ConfigurationViewSet, ListRetrieve, is_uuid
+from core.api.parsers import StrictJSONParser
+from core.api.views import ConfigurationViewSet, ListRetrieve, find
 from core.exceptions import NotFound
 from knowledge.api.serializers import (
     AcceptedSerializer,
@@ -86,19 +87,15 @@ class SourceDocumentViewSet(ListRetrieve):
     model = Document
     permissions = {"create": Permission.INGEST, "replace": Permission.INGEST}
     serializer_class = DocumentSerializer
-    parser_classes = (MultiPartParser, JSONParser)
+    parser_classes = (MultiPartParser, StrictJSONParser)
     ordering = ("-id",)
     ordering_fields = ORDERINGS
     search_fields = ("title", "filename", "external_id")
     filterset_fields = FILTERS
 
     def source(self) -> KnowledgeSource:
-        reference = self.kwargs["id"]
-        named = {"pk": reference} if is_uuid(reference) else {"slug": reference}
-        rows = KnowledgeSource.objects.for_workspace(self.principal.workspace_id)
-        found: KnowledgeSource | None = rows.select_related("active_index").filter(**named).first()
-        if found is None:
-            raise NotFound(f"There is no knowledge source '{reference[:100]}'.")
+        rows = KnowledgeSource.objects.for_workspace(self.principal.workspace_id).select_related("active_index")
+        found: KnowledgeSource = find(rows, self.kwargs["id"])
         return found
 
     def get_queryset(self) -> Any:
@@ -147,9 +144,9 @@ class DocumentViewSet(ListRetrieve):
 
     model = Document
     permissions = {"destroy": Permission.INGEST, "retry": Permission.INGEST, "text": Permission.READ,
-                   "chunks": Permission.READ, "file": Permission.READ}  # fmt: skip
+                   "file": Permission.READ}  # fmt: skip
     serializer_class = DocumentSerializer
-    ordering: tuple[str, ...] = ("-id",)
+    ordering = ("-id",)
     ordering_fields = ORDERINGS
     search_fields = ("title", "filename", "external_id")
     filterset_fields = {**FILTERS, "source__slug": ["exact"]}
@@ -175,15 +172,6 @@ class DocumentViewSet(ListRetrieve):
             raise NotFound("This document has no text yet.")
         return Response({"text": body.text, "length": len(body.text)})
 
-    @extend_schema(responses=ChunkSerializer(many=True), filters=False)
-    def chunks(self, request: Request, id: str) -> Response:
-        """The passages of the document, in order."""
-        document = self.get_object()
-        rows = Chunk.objects.for_workspace(self.principal.workspace_id).filter(document=document)
-        self.ordering = ("ordinal", "id")
-        page = self.paginate_queryset(rows)
-        return self.get_paginated_response(ChunkSerializer(page, many=True).data)
-
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def file(self, request: Request, id: str) -> FileResponse:
         """The file as it came in; always a download."""
@@ -197,3 +185,25 @@ class DocumentViewSet(ListRetrieve):
         response["X-Content-Type-Options"] = "nosniff"
         response["Content-Security-Policy"] = "sandbox; default-src 'none'"
         return response
+
+
+class DocumentChunkViewSet(ListRetrieve):
+    """The passages of one document, in order."""
+
+    model = Chunk
+    serializer_class = ChunkSerializer
+    ordering = ("ordinal", "id")
+    ordering_fields = ("ordinal",)
+
+    def get_queryset(self) -> Any:
+        rows = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return rows
+        return rows.filter(document=self.document())
+
+    def document(self) -> Document:
+        found: Document = find(Document.objects.for_workspace(self.principal.workspace_id), self.kwargs["id"])
+        return found
+
+    def list(self, request: Request, id: str) -> Response:  # type: ignore[override]  # below a document
+        return super().list(request)

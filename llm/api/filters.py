@@ -2,11 +2,12 @@
 
 from django_filters import rest_framework as filters
 
+from core.api.filters import Filters
 from llm.choices import ModelKind, provider_types
 from llm.models import Model, Provider
 
 
-class ProviderFilters(filters.FilterSet):  # type: ignore[misc]  # the library has no types
+class ProviderFilters(Filters):
     type = filters.ChoiceFilter(choices=provider_types)
 
     class Meta:
@@ -14,7 +15,7 @@ class ProviderFilters(filters.FilterSet):  # type: ignore[misc]  # the library h
         fields = {"slug": ["exact", "in"], "is_active": ["exact"], "updated_at": ["gte", "lte"]}
 
 
-class ModelFilters(filters.FilterSet):  # type: ignore[misc]  # the library has no types
+class ModelFilters(Filters):
     kind = filters.ChoiceFilter(choices=ModelKind.choices)
     # An id, not a choice of rows: whether another workspace holds it must not show.
     provider = filters.UUIDFilter(field_name="provider_id")

@@ -12,9 +12,8 @@ from rest_framework.serializers import BaseSerializer
 from core.access import Permission
 from core.api.idempotency import REPLAYED, StillRunning, attempt_of, claimed, keep
 from core.api.sse import EventStreamRenderer, stream_response, wants_stream
-from core.api.views import AsyncAPIView, is_uuid
+from core.api.views import AsyncAPIView, find
 from core.api.watch import Watch, watched
-from core.exceptions import NotFound
 from core.limits import Rate
 from observability.choices import RunStatus
 from observability.models import Run
@@ -33,7 +32,6 @@ class RunView(AsyncAPIView):
     rate = Rate.RUNS
     renderer_classes = (JSONRenderer, EventStreamRenderer)
     form: ClassVar[type[BaseSerializer[Any]]]
-    what: ClassVar[str]
 
     def tools(self) -> Any:
         """The tools that the caller may run."""
@@ -55,7 +53,7 @@ class RunView(AsyncAPIView):
         return Response(await live.wait(run_id), headers=headers)
 
     def _begin(self, request: Request, reference: str) -> tuple[uuid.UUID, Started | None]:
-        tool = self._tool(reference)
+        tool = find(self.tools(), reference)
         form = self.form(data=request.data)
         form.is_valid(raise_exception=True)
         self.stream = form.validated_data["stream"]
@@ -69,13 +67,6 @@ class RunView(AsyncAPIView):
             started = self.prepare(tool, form.validated_data)
             keep(attempt, run_id=started.run.pk)
         return started.run.pk, started
-
-    def _tool(self, reference: str) -> Any:
-        """The tool that the URL names by id or slug."""
-        found = self.tools().filter(**{"pk" if is_uuid(reference) else "slug": reference}).first()
-        if found is None:
-            raise NotFound(f"There is no {self.what} '{reference[:100]}'.")
-        return found
 
     def _is_answered(self, run_id: uuid.UUID) -> bool:
         """Whether this run's end is what the caller gets again. Raises StillRunning before there is one."""

@@ -16,9 +16,9 @@ from rest_framework.response import Response
 from core import lifecycle
 from core.access import Permission, Principal
 from core.api.sse import EventStreamRenderer, last_event_id, stream_response
-from core.api.views import AsyncAPIView, ListRetrieve, is_uuid
+from core.api.views import AsyncAPIView, ListRetrieve, find
 from core.api.watch import Watch, watched
-from core.exceptions import NotFound, PermissionRefused
+from core.exceptions import PermissionRefused
 from observability.api.serializers import (
     JobSerializer,
     RunDetailSerializer,
@@ -86,9 +86,7 @@ class JobEventsView(AsyncAPIView):
         return stream_response(watched(job_events(self.principal, job.pk), watch))
 
     def _find(self, id: str, principal: Principal) -> Job:
-        found = jobs_of(principal).filter(pk=id).first() if is_uuid(id) else None
-        if found is None:
-            raise NotFound(f"There is no job '{id[:100]}'.")
+        found: Job = find(jobs_of(principal), id)
         return found
 
 
@@ -152,9 +150,7 @@ class _OneRunView(AsyncAPIView):
 
     def find(self, id: str, principal: Principal) -> Run:
         """The run, if the caller may read what it says."""
-        found = runs_of(principal).filter(pk=id).first() if is_uuid(id) else None
-        if found is None:
-            raise NotFound(f"There is no run '{id[:100]}'.")
+        found: Run = find(runs_of(principal), id)
         if not may_read_content(found, principal):
             raise PermissionRefused("What a run says is for its author and for operators.")
         return found

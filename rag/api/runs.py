@@ -17,7 +17,6 @@ from rag.selectors import rag_tools_of, retrieval_tools_of
 
 class RagQueryView(RunView):
     form = QueryRequest
-    what = "RAG tool"
 
     @extend_schema(
         operation_id="rag_tools_query",
@@ -39,7 +38,6 @@ class RagQueryView(RunView):
 
 class RetrievalSearchView(RunView):
     form = SearchRequest
-    what = "retrieval tool"
 
     @extend_schema(
         operation_id="retrieval_tools_search",

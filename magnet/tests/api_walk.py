@@ -1,0 +1,100 @@
+"""Every operation of the API, found in the routes, with a path to a row of a workspace."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model as DjangoModel
+from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.test import APIClient
+
+from accounts.models import ApiKey, User, Workspace
+from core.access import Role
+from knowledge.models import Document, KnowledgeSource
+from llm.models import Model, Provider
+from magnet.tests.admin_world import World
+from observability.models import Job, Run, Trace
+from prompts.models import PromptTemplate
+from rag.models import RagTool, RetrievalTool
+
+PREFIX = "/api/v1/"
+KINDS: dict[str, type[DjangoModel]] = {
+    "api-keys": ApiKey,
+    "documents": Document,
+    "jobs": Job,
+    "knowledge-sources": KnowledgeSource,
+    "models": Model,
+    "prompt-templates": PromptTemplate,
+    "providers": Provider,
+    "rag-tools": RagTool,
+    "retrieval-tools": RetrievalTool,
+    "runs": Run,
+    "traces": Trace,
+    "workspaces": Workspace,
+}
+OTHERS = {"n": "1", "a": "1", "b": "1", "external_id": "leave.md"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A method of a route; `action` is the viewset's, or the method itself."""
+
+    method: str
+    route: str
+    view: Any
+    action: str
+
+    def path(self, world: World, **given: str) -> str:
+        """The path to this world's row."""
+        kind = self.route.split("/")[0]
+        values = {**OTHERS, **given}
+        if "id" not in values and kind in KINDS:
+            values["id"] = str(world.workspace.pk if kind == "workspaces" else world[KINDS[kind]].pk)
+        return PREFIX + re.sub(r"<(?:\w+:)?(\w+)>", lambda found: values[found[1]], self.route)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route}"
+
+
+def operations() -> list[Operation]:
+    """All of them, in the order of the routes."""
+    return [operation for pattern, route in _patterns(get_resolver(), "/") for operation in _of(pattern, route)]
+
+
+def _patterns(resolver: URLResolver, prefix: str) -> Iterator[tuple[URLPattern, str]]:
+    for pattern in resolver.url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _patterns(pattern, route)
+        elif route.startswith(PREFIX):
+            yield pattern, route.removeprefix(PREFIX)
+
+
+def _of(pattern: URLPattern, route: str) -> Iterator[Operation]:
+    actions = getattr(pattern.callback, "actions", None)
+    view = getattr(pattern.callback, "cls", None) or pattern.callback.view_class
+    names = actions or {name: name for name in ("get", "post", "put", "patch", "delete") if hasattr(view, name)}
+    for method, action in names.items():
+        if method != "head":
+            yield Operation(method.upper(), route, view, action)
+
+
+def client_of(world: World, role: Role = Role.ADMIN) -> APIClient:
+    """A session of a member of this world with this role."""
+    user: User = world.principal.user if role is Role.ADMIN else world.member(role)
+    client = APIClient()
+    client.force_login(user)
+    return client
+
+
+def send(client: APIClient, operation: Operation, path: str, body: Any = None, **headers: str) -> Any:
+    """The operation with this JSON body."""
+    return client.generic(
+        operation.method,
+        path,
+        "" if body is None else body if isinstance(body, bytes | str) else json.dumps(body),
+        content_type="application/json",
+        headers=headers,
+    )
