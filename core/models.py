@@ -64,6 +64,9 @@ class WorkspaceScopedModel(UUIDModel):
     relations), for the sweeper and for tasks that start from an id; a test lists the modules that may name it.
     """
 
+    # The relation to the object that people know, for a row that is only a part of one.
+    belongs_to: ClassVar[str] = ""
+
     workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+", editable=False)
 
     _unscoped: ClassVar[models.Manager[Any]] = models.Manager()

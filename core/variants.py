@@ -20,6 +20,7 @@ class Variant(StatefulModel, WorkspaceScopedModel, TimestampedModel, VersionedMo
     """Base of all variants. A subclass declares `parent` (ForeignKey, related_name="variants") and lists in
     CONFIG_FIELDS what is copied to the next draft, compared in a diff and frozen by publishing."""
 
+    belongs_to = "parent"
     CONFIG_FIELDS: ClassVar[tuple[str, ...]] = ()
     TRANSITIONS: ClassVar[Transitions] = {
         VariantStatus.DRAFT: frozenset({VariantStatus.PUBLISHED}),

@@ -64,6 +64,8 @@ class EmbeddingIndex(WorkspaceScopedModel, TimestampedModel):
     with which the stored weights were computed, until the next reweighing.
     """
 
+    belongs_to = "source"
+
     source = models.ForeignKey(KnowledgeSource, on_delete=models.CASCADE, related_name="indexes")
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="+")
     fingerprint = models.CharField(max_length=64)

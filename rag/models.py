@@ -89,6 +89,8 @@ class RetrievalVariant(Variant):
 class RetrievalVariantSource(models.Model):
     """A source that a retrieval variant searches; protects the source from deletion."""
 
+    belongs_to = "variant"
+
     variant = models.ForeignKey(RetrievalVariant, on_delete=models.CASCADE, related_name="+")
     source = models.ForeignKey(KnowledgeSource, on_delete=models.PROTECT, related_name="retrieval_uses")
 

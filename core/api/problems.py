@@ -17,6 +17,7 @@ from rest_framework.views import set_rollback
 
 from core.context import request_id
 from core.exceptions import FieldError, MagnetError
+from core.used_by import MOST_NAMED, users_of
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +122,16 @@ def _(_error: PermissionDenied) -> dict[str, Any]:
 
 @_translate.register
 def _(error: ProtectedError) -> dict[str, Any]:
-    users = sorted({f"{o._meta.verbose_name} '{o}'" for o in error.protected_objects})
-    return problem(status=409, code="in_use", detail=f"This is used by: {', '.join(users[:20])}.")
+    users = users_of(error.protected_objects)
+    named = [f"{user.label} '{user.name}'" for user in users[:MOST_NAMED]]
+    more = f" and {len(users) - MOST_NAMED} more" if len(users) > MOST_NAMED else ""
+    body = problem(status=409, code="in_use", detail=f"This is used by: {', '.join(named)}{more}.")
+    shown = [{"type": user.type, "id": user.id, "name": user.name, "url": user.url} for user in users[:MOST_NAMED]]
+    errors = [
+        {"pointer": one["url"], "code": "in_use", "detail": f"{text} uses it.", **one}
+        for one, text in zip(shown, named, strict=True)
+    ]
+    return {**body, "errors": errors}
 
 
 @_translate.register

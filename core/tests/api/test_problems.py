@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import OperationalError
@@ -73,9 +74,36 @@ def test_model_errors_become_pointers():
 
 
 def test_a_protected_row_names_its_users():
-    body = problem_of(ProtectedError("in use", {Workspace(name="Sales")}))
+    workspace = Workspace(name="Sales")
+
+    body = problem_of(ProtectedError("in use", {workspace}))
 
     assert (body["status"], body["detail"]) == (409, "This is used by: workspace 'Sales'.")
+    url = f"/api/v1/workspaces/{workspace.pk}/"
+    assert body["errors"] == [
+        {
+            "pointer": url,
+            "code": "in_use",
+            "detail": "workspace 'Sales' uses it.",
+            "type": "workspace",
+            "id": str(workspace.pk),
+            "name": "Sales",
+            "url": url,
+        }
+    ]
+
+
+def test_of_many_users_twenty_are_named():
+    body = problem_of(ProtectedError("in use", {Workspace(name=f"W{n:02}") for n in range(25)}))
+
+    assert len(body["errors"]) == 20
+    assert body["detail"].endswith("workspace 'W19' and 5 more.")
+
+
+def test_a_user_without_a_page_in_the_api_has_no_url():
+    body = problem_of(ProtectedError("in use", {Group(pk=1, name="Sales")}))
+
+    assert (body["errors"][0]["name"], body["errors"][0]["url"]) == ("Sales", "")
 
 
 def test_the_request_id_is_in_the_problem():
