@@ -23,7 +23,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.models import ApiKey, AuditEvent, Membership, User, Workspace
 from accounts.selectors import workspaces_with_role
 from accounts.services import (
     api_key_issue,
@@ -37,11 +37,12 @@ from accounts.services import (
     workspace_rename,
 )
 from core.access import Permission, Principal, Role, Scope
-from core.admin import WorkspaceModelAdmin
+from core.admin import PageModelAdmin, WorkspaceModelAdmin
 from core.admin_forms import WorkspaceForm
 
 ROLE_COLOURS = {Role.USER: "default", Role.VIEWER: "info", Role.OPERATOR: "primary", Role.ADMIN: "warning"}
 KEY_COLOURS = {"active": "success", "expired": "warning", "revoked": "danger"}
+ACTION_COLOURS = {"delete": "danger", "revoke": "danger", "login_failed": "warning", "locked_out": "danger"}
 KEY_LIFETIMES = (("", _("Never")), ("30", _("30 days")), ("90", _("90 days")), ("365", _("1 year")))
 
 # Rights follow memberships, so Django's groups would promise what nothing reads.
@@ -333,3 +334,36 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
         for key in queryset:
             api_key_revoke(key)
         messages.success(request, _("Revoked: %(count)d") % {"count": len(queryset)})
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(PageModelAdmin):
+    """Who changed what, when and from where. Nobody can change it, here or in the database."""
+
+    view_permission = Permission.AUDIT
+    page_template = "admin/accounts/audit_event.html"
+    list_display = ("created_at", "who", "action_label", "object_type", "object_name", "door", "address")
+    list_filter = ("action", "object_type", "door", ("created_at", admin.DateFieldListFilter))
+    search_fields = ("object_name", "actor_name", "key_name", "request_id")
+    ordering = ("-id",)
+    empty_title = _("Nothing has happened yet")
+    empty_text = _("Each change to configuration, access and secrets is written down here, and each sign-in.")
+
+    def workspace_rows(self, principal: Principal) -> Any:
+        return AuditEvent.objects.for_workspace(principal.workspace_id)
+
+    def page_extra(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        changes = [
+            (name, change if isinstance(change, dict) else {"before": "•••", "after": _("changed")})
+            for name, change in sorted(obj.changes.items())
+        ]
+        return {"changes": changes}
+
+    @display(description=_("Who"), ordering="actor_name")
+    def who(self, obj: AuditEvent) -> str:
+        person = obj.actor_name or str(_("the platform"))
+        return f"{person} ({obj.key_name})" if obj.key_name else person
+
+    @display(description=_("Action"), ordering="action", label=ACTION_COLOURS)
+    def action_label(self, obj: AuditEvent) -> tuple[str, str]:
+        return obj.action, obj.action.replace("_", " ")

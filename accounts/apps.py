@@ -8,6 +8,8 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.recurring import EXPIRED_SESSIONS
+        from accounts.sign_ins import listen
         from core.schedules import RECURRING
 
         RECURRING.register("expired-sessions", EXPIRED_SESSIONS)
+        listen()

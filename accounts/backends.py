@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 from accounts.lockout import count_try, forget_tries, network_of
 from accounts.models import FailedTries, User
+from accounts.sign_ins import note_failed_login
 
 
 class LockingBackend(ModelBackend):
@@ -21,9 +22,10 @@ class LockingBackend(ModelBackend):
         if username is None or password is None:
             return None
         network = network_of(request)
-        count_try(FailedTries.Kind.LOGIN, username, network)
+        locks = count_try(FailedTries.Kind.LOGIN, username, network)
         user = super().authenticate(request, username=username, password=password, **kwargs)
         if not isinstance(user, User):
+            note_failed_login(username, locks=locks)
             return None
         forget_tries(FailedTries.Kind.LOGIN, username, network)
         return user

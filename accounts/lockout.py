@@ -70,23 +70,28 @@ def _seconds_left(tries: FailedTries) -> float:
 
 
 @transaction.atomic
-def count_try(kind: FailedTries.Kind, identifier: str, network: str) -> None:
+def count_try(kind: FailedTries.Kind, identifier: str, network: str) -> bool:
     """Count a try before its secret is looked at, so that many at once are not more than many in a row.
 
-    Raises TooManyTries during a lock. A right secret calls `forget_tries`.
+    Answers whether a lock begins when this one is wrong, too. Raises TooManyTries during a lock. A right secret calls
+    `forget_tries`.
     """
     tries = _row(kind, identifier, network)
     if is_locked(tries):
         raise TooManyTries(_seconds_left(tries))
-    _count(tries)
+    return _count(tries)
 
 
 @transaction.atomic
-def count_failure(kind: FailedTries.Kind, identifier: str, network: str) -> None:
-    """Count a try that has failed, for secrets that are too long to be guessed by many tries at once."""
+def count_failure(kind: FailedTries.Kind, identifier: str, network: str) -> bool:
+    """Count a try that has failed, for secrets that are too long to be guessed by many tries at once.
+
+    Answers whether a lock begins with it.
+    """
     tries = _row(kind, identifier, network)
-    if not is_locked(tries):
-        _count(tries)
+    if is_locked(tries):
+        return False
+    return _count(tries)
 
 
 def refuse_locked(kind: FailedTries.Kind, identifier: str, network: str) -> None:
@@ -109,12 +114,13 @@ def _row(kind: FailedTries.Kind, identifier: str, network: str) -> FailedTries:
     return tries
 
 
-def _count(tries: FailedTries) -> None:
-    """The last try that is answered begins the lock."""
+def _count(tries: FailedTries) -> bool:
+    """The last try that is answered begins the lock, which is the answer here."""
     tries.count += 1
     if tries.count == MAX_TRIES:
         tries.ends_at = timezone.now() + WINDOW
     tries.save(update_fields=["count", "ends_at"])
+    return tries.count == MAX_TRIES
 
 
 def _sweep() -> None:

@@ -116,6 +116,52 @@ class FailedTries(models.Model):
         return f"{self.kind} from {self.network}: {self.count}"
 
 
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def for_workspace(self, workspace_id: uuid.UUID) -> "AuditEventQuerySet":
+        """What happened in this workspace, and how its members signed in."""
+        members = Membership.objects.filter(workspace_id=workspace_id).values("user_id")
+        sign_ins = models.Q(workspace_id=None, action__in=SIGN_INS, object_id__in=members)
+        return self.filter(models.Q(workspace_id=workspace_id) | sign_ins)
+
+
+SIGN_INS = ("login", "login_failed", "logout", "locked_out")
+
+
+class AuditEvent(UUIDModel):
+    """Something that somebody did to configuration, access or secrets. A database trigger refuses to change it.
+
+    Names are kept as they were; nothing here refers to a row, so that nothing has to change when the row goes.
+    """
+
+    created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    workspace_id = models.UUIDField(null=True, blank=True)
+    action = models.CharField(_("action"), max_length=30)
+    object_type = models.CharField(_("kind"), max_length=50)
+    object_id = models.UUIDField()
+    object_name = models.CharField(_("object"), max_length=300, blank=True)
+    changes = models.JSONField(_("changes"), default=dict, blank=True)
+    actor_id = models.UUIDField(null=True, blank=True)
+    actor_name = models.CharField(_("who"), max_length=254, blank=True)
+    key_id = models.UUIDField(null=True, blank=True)
+    key_name = models.CharField(_("API key"), max_length=200, blank=True)
+    door = models.CharField(_("door"), max_length=20)
+    address = models.CharField(_("address"), max_length=50, blank=True)
+    request_id = models.CharField(_("request"), max_length=64, blank=True)
+
+    objects: ClassVar[Any] = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("audit event")
+        indexes = [
+            models.Index(fields=["workspace_id", "-id"], name="accounts_audit_newest"),
+            models.Index(fields=["object_id", "-id"], name="accounts_audit_of_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_type} {self.object_name}"
+
+
 class SeedRecord(UUIDModel):
     """A seed that a workspace has got. What people delete or rename afterwards is not created a second time."""
 

@@ -13,6 +13,7 @@ from accounts.keys import new_key, parse_key
 from accounts.lockout import count_failure, refuse_locked
 from accounts.models import ApiKey, FailedTries, Membership, SeedRecord, User, Workspace
 from core.access import Permission, Principal, Role, Scope
+from core.audit import audit, delete_row, difference, save_new, shown, snapshot
 from core.exceptions import Conflict, InvalidInput, NotFound, PermissionRefused
 from core.seeds import WORKSPACE_SEEDS
 from core.versions import save_version
@@ -35,8 +36,7 @@ def workspace_create(*, actor: User, name: str, slug: str) -> Workspace:
     """A new workspace with its creator as admin. Superusers only; raises PermissionRefused else."""
     require_superuser(actor)
     workspace = Workspace(name=name, slug=slug)
-    workspace.full_clean()
-    workspace.save()
+    save_new(workspace)
     membership_set(workspace=workspace, user=actor, role=Role.ADMIN)
     for _, seed in WORKSPACE_SEEDS.items():
         seed(workspace.pk)
@@ -60,10 +60,13 @@ def workspace_rename(
     return save_version(workspace, expected=expected, fields=["name"])
 
 
+@transaction.atomic
 def membership_set(*, workspace: Workspace, user: User, role: Role) -> Membership:
-    """Give the user this role in the workspace, instead of the one before."""
-    membership, _ = Membership.objects.update_or_create(workspace=workspace, user=user, defaults={"role": role})
-    return membership
+    """Give the user this role in the workspace, instead of the one before. Raises Conflict for the last admin."""
+    found = Membership.objects.filter(workspace=workspace, user=user).first()
+    if found is None:
+        return save_new(Membership(workspace=workspace, user=user, role=role))
+    return membership_change(found, role=role)
 
 
 @transaction.atomic
@@ -71,9 +74,11 @@ def membership_change(membership: Membership, *, role: Role) -> Membership:
     """Give the member another role. Raises Conflict for the last admin: nobody could undo it."""
     if role != Role.ADMIN:
         _keep_an_admin(membership)
+    before = snapshot(Membership.objects.select_for_update().get(pk=membership.pk))
     membership.role = role
     membership.full_clean()
     membership.save(update_fields=["role", "updated_at"])
+    audit("update", membership, changes=difference(membership, before, ["role"]))
     return membership
 
 
@@ -81,7 +86,7 @@ def membership_change(membership: Membership, *, role: Role) -> Membership:
 def membership_remove(membership: Membership) -> None:
     """Take the person out of the workspace; their keys for it stop working. Raises Conflict for the last admin."""
     _keep_an_admin(membership)
-    membership.delete()
+    delete_row(membership)
 
 
 def _keep_an_admin(leaving: Membership) -> None:
@@ -94,7 +99,9 @@ def _keep_an_admin(leaving: Membership) -> None:
 def user_create(*, actor: User, email: str, name: str, password: str, **flags: bool) -> User:
     """A new account. Superusers only; raises PermissionRefused else."""
     require_superuser(actor)
-    return User.objects.create_user(email, password, name=name, **flags)
+    user = User.objects.create_user(email, password, name=name, **flags)
+    audit("create", user, changes={name: {"after": value} for name, value in {"email": email, **flags}.items()})
+    return user
 
 
 @transaction.atomic
@@ -103,6 +110,7 @@ def user_update(user: User, *, actor: User, values: Mapping[str, Any]) -> User:
     require_superuser(actor)
     if user == actor and not (values.get("is_active", True) and values.get("is_superuser", True)):
         raise Conflict("You cannot switch off your own account or rights.", hint="Ask another superuser.")
+    before = snapshot(User.objects.select_for_update().get(pk=user.pk))
     for field, value in values.items():
         if field != "password":
             setattr(user, field, value)
@@ -110,6 +118,7 @@ def user_update(user: User, *, actor: User, values: Mapping[str, Any]) -> User:
         user.set_password(values["password"])
     user.full_clean()
     user.save()
+    audit("update", user, changes=difference(user, before))
     return user
 
 
@@ -119,6 +128,7 @@ def require_superuser(actor: User) -> None:
         raise PermissionRefused("Only a superuser may do this.")
 
 
+@transaction.atomic
 def api_key_issue(
     *,
     user: User,
@@ -142,16 +152,17 @@ def api_key_issue(
         scopes=sorted({scope.value for scope in scopes}),
         expires_at=expires_at,
     )
-    key.full_clean()
-    key.save()
+    save_new(key)
     return IssuedKey(key, str(parts))
 
 
+@transaction.atomic
 def api_key_revoke(key: ApiKey) -> ApiKey:
     """Stop the key for good. Doing it twice changes nothing."""
     if key.revoked_at is None:
         key.revoked_at = timezone.now()
         key.save(update_fields=["revoked_at", "updated_at"])
+        audit("revoke", key)
     return key
 
 
@@ -180,6 +191,7 @@ def api_key_rotate(key: ApiKey, *, overlap: timedelta, expires_at: datetime | No
     if overlap:
         old.expires_at = min(now + overlap, old.expires_at or now + overlap)
         old.save(update_fields=["expires_at", "updated_at"])
+        audit("rotate", old, changes={"expires_at": {"after": shown(old.expires_at)}})
     else:
         api_key_revoke(old)
     return issued
@@ -197,7 +209,9 @@ def api_key_authenticate(text: str, network: str = "") -> ApiKey | None:
     refuse_locked(FailedTries.Kind.API_KEY, parts.public_id, network)
     key: ApiKey | None = ApiKey._unscoped.select_related("user").filter(public_id=parts.public_id).first()
     if not parts.proves(key.secret_hash if key is not None else NO_HASH):
-        count_failure(FailedTries.Kind.API_KEY, parts.public_id, network)
+        locked = count_failure(FailedTries.Kind.API_KEY, parts.public_id, network)
+        if key is not None and locked:
+            audit("locked_out", key)
         return None
     if key is None or key.state != "active" or not key.user.is_active:
         return None

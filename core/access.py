@@ -46,6 +46,7 @@ class Permission(Enum):
     READ = (Role.VIEWER, Scope.READ)
     INGEST = (Role.OPERATOR, Scope.INGEST)
     MANAGE = (Role.OPERATOR, Scope.MANAGE)
+    AUDIT = (Role.ADMIN, Scope.READ)
     ADMINISTER = (Role.ADMIN, Scope.MANAGE)
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
-from core.context import request_id
+from core.context import current_request, request_id
 
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -33,7 +33,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> Answer:
         identifier = accepted_id(request.headers.get("X-Request-Id", ""))
-        token = request_id.set(identifier)
+        token, outer = request_id.set(identifier), current_request.set(request)
         if self._awaits:
             return self._async(request, identifier)
         try:
@@ -43,6 +43,7 @@ class RequestIdMiddleware:
             return response
         finally:
             request_id.reset(token)
+            current_request.reset(outer)
 
     async def _async(self, request: HttpRequest, identifier: str) -> HttpResponseBase:
         """The id stays set when the answer streams: uvicorn gives each request a context of its own."""

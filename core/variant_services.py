@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from django.db import models, transaction
 from django.utils import timezone
 
+from core.audit import Changes, save_new
 from core.exceptions import Conflict, NotFound
 from core.models import ConfigurationModel
 from core.variants import Variant, VariantStatus
@@ -57,10 +58,14 @@ def variant_create_draft(
         created_by=actor,
         **columns,
     )
-    variant.full_clean()
-    variant.save()
+    save_new(variant, also={name: [row_key(row) for row in rows] for name, rows in relations.items()})
     _set_relations(variant, relations)
     return variant
+
+
+def row_key(row: Any) -> str:
+    """The id of a row that is given as itself or as its id."""
+    return str(row.pk if isinstance(row, models.Model) else row)
 
 
 def _split(model: type[models.Model], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -88,9 +93,20 @@ def variant_edit(variant: V, *, values: Mapping[str, Any], expected: int | None 
     columns, relations = _split(type(variant), values)
     for name, value in columns.items():
         setattr(variant, name, value)
-    saved = save_version(variant, expected=expected, fields=[name for name in values if name not in relations])
+    also = _relation_changes(variant, relations)
+    fields = [name for name in values if name not in relations]
+    saved = save_version(variant, expected=expected, fields=fields, also=also)
     _set_relations(variant, relations)
     return saved
+
+
+def _relation_changes(variant: Variant, relations: Mapping[str, Any]) -> Changes:
+    stored = variant.config() if relations else {}
+    pairs = {
+        name: ([str(pk) for pk in stored[name]], sorted(row_key(row) for row in rows))
+        for name, rows in relations.items()
+    }
+    return {name: {"before": before, "after": after} for name, (before, after) in pairs.items() if before != after}
 
 
 def require_draft(variant: Variant) -> None:
@@ -111,7 +127,8 @@ def variant_publish(variant: V, *, actor: Any, expected: int | None = None) -> V
     variant.published_by = actor
     _variants(variant.parent).filter(is_active=True).update(is_active=False)
     variant.is_active = True
-    return save_version(variant, expected=expected, fields=["status", "is_active", "published_at", "published_by"])
+    fields = ["status", "is_active", "published_at", "published_by"]
+    return save_version(variant, expected=expected, fields=fields, action="publish")
 
 
 @transaction.atomic
@@ -125,7 +142,7 @@ def variant_activate(variant: V) -> V:
         return variant
     _variants(variant.parent).filter(is_active=True).update(is_active=False)
     variant.is_active = True
-    return save_version(variant, expected=None, fields=["is_active"])
+    return save_version(variant, expected=None, fields=["is_active"], action="activate")
 
 
 def variant_diff(before: Variant, after: Variant) -> list[FieldChange]:

@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from core.access import Permission, Principal
+from core.audit import delete_row, save_new
 from core.exceptions import Conflict, InvalidInput, NotFound, UnsupportedMediaType
 from core.queue import Queue
 from core.versions import save_version
@@ -80,7 +81,7 @@ def source_create(*, principal: Principal, values: Mapping[str, Any]) -> Knowled
     source = KnowledgeSource(workspace_id=principal.workspace_id, **filled)
     source.full_clean()
     _check(source)
-    source.save()
+    save_new(source)
     index_point(source)
     return source
 
@@ -137,7 +138,7 @@ def source_delete(source: KnowledgeSource, *, principal: Principal) -> None:
     indexes = list(source.indexes.values_list("pk", flat=True))
     source.active_index = None
     source.save(update_fields=["active_index"])
-    source.delete()
+    delete_row(source)
     # Dropping a table waits for everybody who reads it: not while this transaction holds rows that they want.
     for index_id in indexes:
         transaction.on_commit(partial(drop_partitions, index_id))

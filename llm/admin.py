@@ -17,7 +17,14 @@ from core.admin_display import number
 from core.admin_forms import WorkspaceForm
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
-from llm.services import model_create, model_update, provider_create, provider_update
+from llm.services import (
+    model_create,
+    model_delete,
+    model_update,
+    provider_create,
+    provider_delete,
+    provider_update,
+)
 
 KIND_COLOURS = {ModelKind.CHAT: "info", ModelKind.EMBEDDING: "primary"}
 
@@ -72,8 +79,7 @@ class ProviderAdmin(WorkspaceModelAdmin):
         return provider_update(obj, principal=principal, values=values, expected=expected)
 
     def remove_object(self, principal: Principal, obj: Any) -> None:
-        principal.require(Permission.ADMINISTER)
-        obj.delete()
+        provider_delete(obj, principal=principal)
 
     @display(description=_("Key"))
     def has_key(self, obj: Provider) -> str:
@@ -122,8 +128,7 @@ class ModelAdmin(WorkspaceModelAdmin):
         return model_update(obj, principal=principal, values=values, expected=expected)
 
     def remove_object(self, principal: Principal, obj: Any) -> None:
-        principal.require(Permission.MANAGE)
-        obj.delete()
+        model_delete(obj, principal=principal)
 
     @display(description=_("Kind"), ordering="kind", label=KIND_COLOURS)
     def kind_label(self, obj: Model) -> tuple[str, Any]:

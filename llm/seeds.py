@@ -8,6 +8,7 @@ from django.utils.text import slugify
 
 from accounts.models import Workspace
 from accounts.services import seed_once
+from core.audit import save_new
 from llm.catalogue import DEFAULT_CHAT, DEFAULT_EMBEDDING, known_facts
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
@@ -77,9 +78,7 @@ def _provider(workspace_id: uuid.UUID, *, slug: str, **values: Any) -> Provider:
     if found is not None:
         return found
     provider = Provider(workspace_id=workspace_id, slug=slug, **values)
-    provider.full_clean()
-    provider.save()
-    return provider
+    return save_new(provider)
 
 
 def _model(provider: Provider, kind: ModelKind, identifier: str, **values: Any) -> None:
@@ -97,5 +96,4 @@ def _model(provider: Provider, kind: ModelKind, identifier: str, **values: Any) 
         is_default=not rows.filter(kind=kind, is_default=True).exists(),
         **{"name": identifier, **known_facts(identifier, kind), **values},
     )
-    model.full_clean()
-    model.save()
+    save_new(model)

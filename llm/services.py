@@ -9,6 +9,7 @@ from django.db.models import F
 from django.utils.translation import gettext as _
 
 from core.access import Permission, Principal
+from core.audit import delete_row, save_new
 from core.versions import save_version
 from llm.catalogue import known_facts
 from llm.choices import ModelKind
@@ -25,9 +26,7 @@ def provider_create(*, principal: Principal, values: Mapping[str, Any]) -> Provi
     """A new provider. Raises ValidationError for an address that the platform may not connect to."""
     principal.require(Permission.ADMINISTER)
     provider = Provider(workspace_id=principal.workspace_id, **_cleaned(values))
-    provider.full_clean()
-    provider.save()
-    return provider
+    return save_new(provider)
 
 
 @transaction.atomic
@@ -58,7 +57,7 @@ def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:
 def provider_delete(provider: Provider, *, principal: Principal) -> None:
     """Raises ProtectedError (a 409) while it has models."""
     principal.require(Permission.ADMINISTER)
-    provider.delete()
+    delete_row(provider)
 
 
 @transaction.atomic
@@ -69,9 +68,7 @@ def model_create(*, principal: Principal, values: Mapping[str, Any]) -> Model:
     facts = known_facts(str(given.get("identifier", "")), ModelKind(given["kind"]))
     model = Model(workspace_id=principal.workspace_id, **{**facts, **given})
     _only_default(model)
-    model.full_clean()
-    model.save()
-    return model
+    return save_new(model)
 
 
 @transaction.atomic
@@ -110,7 +107,7 @@ def _in_use(model: Model) -> bool:
 def model_delete(model: Model, *, principal: Principal) -> None:
     """Raises ProtectedError (a 409) while something uses it."""
     principal.require(Permission.MANAGE)
-    model.delete()
+    delete_row(model)
 
 
 def _only_default(model: Model) -> None:

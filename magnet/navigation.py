@@ -49,6 +49,7 @@ SECTIONS: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
             Entry(_("Traces"), "account_tree", "observability.trace"),
             Entry(_("Usage"), "monitoring", "observability.usagerecord"),
             Entry(_("Schedules"), "schedule", "observability.schedule"),
+            Entry(_("Audit log"), "policy", "accounts.auditevent"),
         ),
     ),
     (

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.access import Permission, Principal
+from core.audit import audit, difference, snapshot
 from core.exceptions import Conflict, PermissionRefused
 from core.queue import Queue, enqueue
 from observability.choices import JobStatus, RunKind, ScheduleStatus
@@ -141,11 +142,13 @@ def schedule_update(schedule: Schedule, *, principal: Principal, values: Mapping
     locked = _own_schedule(schedule, principal)
     if not locked.cron:
         raise Conflict("This runs every few seconds and keeps the platform alive; it cannot be changed.")
+    before = snapshot(locked)
     for name in SCHEDULE_FIELDS & values.keys():
         setattr(locked, name, values[name])
     locked.full_clean()
     locked.next_run_at = next_time(locked, timezone.now())
     locked.save()
+    audit("update", locked, changes=difference(locked, before, sorted(SCHEDULE_FIELDS)))
     return locked
 
 

@@ -4,6 +4,7 @@ import uuid
 
 from accounts.models import Workspace
 from accounts.services import seed_once
+from core.audit import save_new
 from core.variant_services import variant_create_draft, variant_publish
 from plugins.contracts import REFUSAL, MessageRole
 from prompts.models import PromptCategory, PromptTemplate
@@ -48,8 +49,7 @@ def _rag_answer(workspace_id: uuid.UUID) -> None:
         category=PromptCategory.RAG,
         description="Answers from the passages that were found, with a citation after each sentence, or refuses.",
     )
-    template.full_clean()
-    template.save()
+    save_new(template)
     messages = [
         {"role": MessageRole.SYSTEM.value, "content": RAG_INSTRUCTIONS},
         {"role": MessageRole.USER.value, "content": RAG_QUESTION},

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from core.access import Permission, Principal
+from core.audit import delete_row, save_new
 from core.variant_services import variant_create_draft
 from core.versions import save_version
 from prompts.models import PromptTemplate
@@ -18,8 +19,7 @@ def prompt_create(
     """A new prompt template with its first draft. Raises ValidationError when the messages do not fit."""
     principal.require(Permission.MANAGE)
     prompt = PromptTemplate(workspace_id=principal.workspace_id, **values)
-    prompt.full_clean()
-    prompt.save()
+    save_new(prompt)
     variant_create_draft(prompt, actor=principal.user, values=variant or {})
     return prompt
 
@@ -37,4 +37,4 @@ def prompt_update(
 def prompt_delete(prompt: PromptTemplate, *, principal: Principal) -> None:
     """Delete the template with its variants. One that a RAG tool uses is protected (ProtectedError, a 409)."""
     principal.require(Permission.MANAGE)
-    prompt.delete()
+    delete_row(prompt)

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from core.access import Permission, Principal
+from core.audit import delete_row, save_new
 from core.exceptions import InvalidInput
 from core.models import ConfigurationModel
 from core.variant_services import variant_create_draft
@@ -24,7 +25,7 @@ def retrieval_tool_create(
 ) -> RetrievalTool:
     """A new retrieval tool with its first draft."""
     principal.require(Permission.MANAGE)
-    tool: RetrievalTool = _save_new(RetrievalTool(workspace_id=principal.workspace_id, **values))
+    tool: RetrievalTool = save_new(RetrievalTool(workspace_id=principal.workspace_id, **values))
     variant_create_draft(tool, actor=principal.user, values=variant or {})
     return tool
 
@@ -33,7 +34,7 @@ def retrieval_tool_create(
 def rag_tool_create(*, principal: Principal, values: Mapping[str, Any], variant: Mapping[str, Any]) -> RagTool:
     """A new RAG tool with its first draft. The default chat model fills the draft that names none."""
     principal.require(Permission.MANAGE)
-    tool: RagTool = _save_new(RagTool(workspace_id=principal.workspace_id, **values))
+    tool: RagTool = save_new(RagTool(workspace_id=principal.workspace_id, **values))
     filled = dict(variant)
     if filled.get("model") is None:
         filled["model"] = default_model(principal.workspace_id, ModelKind.CHAT)
@@ -41,12 +42,6 @@ def rag_tool_create(*, principal: Principal, values: Mapping[str, Any], variant:
         if filled.get(name) is None:
             raise InvalidInput(f"A RAG tool needs a {name.replace('_', ' ')}.", hint=f"Send `variant.{name}`.")
     variant_create_draft(tool, actor=principal.user, values=filled)
-    return tool
-
-
-def _save_new(tool: Any) -> Any:
-    tool.full_clean()
-    tool.save()
     return tool
 
 
@@ -63,7 +58,7 @@ def tool_update(
 def tool_delete(tool: ConfigurationModel, *, principal: Principal) -> None:
     """Delete the tool with its variants. One that others use is protected (ProtectedError, a 409)."""
     principal.require(Permission.MANAGE)
-    tool.delete()
+    delete_row(tool)
 
 
 def citations_store(run: Run, state: AnswerState) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.models import ApiKey, AuditEvent, Membership, User, Workspace
 from core.access import Role, Scope
 
 
@@ -88,3 +88,17 @@ class RotationSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(
         required=False, help_text="Of the new key; left out: it lives as long as the old one was made for."
     )
+
+
+class AuditEventSerializer(serializers.ModelSerializer[AuditEvent]):
+    """Something that somebody did. `changes` holds both values of each field; of a secret, the word `changed`."""
+
+    changes = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = AuditEvent
+        fields: tuple[str, ...] = (
+            "id", "created_at", "action", "object_type", "object_id", "object_name", "changes", "actor_id",
+            "actor_name", "key_id", "key_name", "door", "address", "request_id",
+        )  # fmt: skip
+        read_only_fields: tuple[str, ...] = fields

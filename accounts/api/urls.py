@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.api.views import ApiKeyViewSet, SessionView, WorkspaceViewSet
+from accounts.api.views import ApiKeyViewSet, AuditEventViewSet, SessionView, WorkspaceViewSet
 from core.api.routes import resource, verb
 
 urlpatterns = [
@@ -10,4 +10,5 @@ urlpatterns = [
     *resource("workspaces", WorkspaceViewSet),
     *resource("api-keys", ApiKeyViewSet),
     verb("api-keys/<str:id>/rotate", ApiKeyViewSet, "api-keys-rotate", post="rotate"),
+    *resource("audit-events", AuditEventViewSet),
 ]
