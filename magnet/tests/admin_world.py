@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import User, Workspace
+from accounts.models import AuditEvent, User, Workspace
 from accounts.services import api_key_issue
 from accounts.tests.factories import MembershipFactory, WorkspaceFactory, principal_of
 from core.access import Principal, Role
@@ -64,6 +64,7 @@ def world(marker: str) -> World:
     _history(found)
     issued = api_key_issue(user=membership.user, workspace=membership.workspace, name=f"{marker}-key")
     found.rows[type(issued.key)] = issued.key
+    found.rows[AuditEvent] = AuditEvent.objects.for_workspace(found.workspace.pk).first()
     return found
 
 

@@ -10,7 +10,7 @@ from django.db.models import Model as DjangoModel
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from accounts.models import ApiKey, User, Workspace
+from accounts.models import ApiKey, AuditEvent, User, Workspace
 from core.access import Role
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model, Provider
@@ -22,6 +22,7 @@ from rag.models import RagTool, RetrievalTool
 PREFIX = "/api/v1/"
 KINDS: dict[str, type[DjangoModel]] = {
     "api-keys": ApiKey,
+    "audit-events": AuditEvent,
     "documents": Document,
     "jobs": Job,
     "knowledge-sources": KnowledgeSource,

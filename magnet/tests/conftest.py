@@ -50,8 +50,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory, spa_port: int) -> Iterato
     started.terminate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """For one module, as a loop runs in the thread while it lives, and Django refuses a database there."""
     from playwright.sync_api import sync_playwright
 
     from magnet.tests.browser import FLAGS

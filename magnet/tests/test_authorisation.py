@@ -20,14 +20,12 @@ from accounts.services import api_key_issue, api_key_revoke
 from accounts.tests.factories import MembershipFactory, UserFactory
 from core.access import Role, Scope
 from core.models import WorkspaceManager
-from knowledge.models import Document, KnowledgeSource
 from llm.choices import ModelKind
-from llm.models import Model, Provider
+from llm.models import Model
 from magnet.authorisation import ANYBODY, PUBLIC, Operation, document, operations, read_document, routes
 from magnet.tests.admin_world import World
-from observability.models import Job, Run, Trace
-from prompts.models import PromptTemplate
-from rag.models import RagTool, RetrievalTool
+from magnet.tests.api_walk import KINDS
+from observability.models import Run, Trace
 
 pytestmark = pytest.mark.django_db
 DOCUMENT = settings.BASE_DIR / "docs" / "authorisation.md"
@@ -35,20 +33,6 @@ TABLE = read_document(DOCUMENT.read_text())
 PROTECTED = [one for one in TABLE if one.role != "nobody"]
 WITH_ID = [one for one in PROTECTED if "{id}" in one.path]
 LISTS = [one for one in PROTECTED if "{id}" not in one.path and one.method == "GET"]
-ROWS = {
-    "api-keys": ApiKey,
-    "audit-events": AuditEvent,
-    "documents": Document,
-    "jobs": Job,
-    "knowledge-sources": KnowledgeSource,
-    "models": Model,
-    "prompt-templates": PromptTemplate,
-    "providers": Provider,
-    "rag-tools": RagTool,
-    "retrieval-tools": RetrievalTool,
-    "runs": Run,
-    "traces": Trace,
-}
 # A role below the needed one that is told 404 instead of 403 would be fine, too; nothing does so today.
 REFUSED = {401, 403}
 
@@ -79,7 +63,6 @@ def site(worlds: tuple[World, World], django_db_blocker) -> Site:
             made.rows[Model] = next(
                 one for one in Model.objects.for_workspace(made.workspace.pk) if one.kind == ModelKind.CHAT
             )
-            made.rows[AuditEvent] = AuditEvent.objects.filter(workspace_id=made.workspace.pk).first()
         members = {role: MembershipFactory(workspace=north.workspace, role=role) for role in Role}
         admin, boss = members[Role.ADMIN], UserFactory(is_superuser=True)
         superuser = MembershipFactory(workspace=north.workspace, user=boss, role=Role.ADMIN)
@@ -99,7 +82,7 @@ def site(worlds: tuple[World, World], django_db_blocker) -> Site:
 def path_of(site: Site, operation: Operation) -> str:
     """The operation's path with the ids of north's rows."""
     resource = operation.path.split("/")[3]
-    row = site.north.workspace if resource == "workspaces" else site.north.rows.get(ROWS.get(resource))
+    row = site.north.workspace if resource == "workspaces" else site.north.rows.get(KINDS.get(resource))
     values = {"n": 1, "a": 1, "b": 1, "external_id": "new.md", "id": row.pk if row else None}
     return operation.path.format(**values)
 

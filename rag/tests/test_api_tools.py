@@ -77,7 +77,7 @@ def test_what_is_in_use_is_not_deleted_and_says_who_uses_it(world):
     answer = client.delete("/api/v1/retrieval-tools/rules-search/", HTTP_IF_MATCH="*")
 
     assert answer.status_code == 409
-    assert "Rules @1" in answer.json()["detail"]
+    assert answer.json()["detail"] == "This is used by: RAG tool 'Rules'."
     assert client.delete("/api/v1/rag-tools/rules-qa/", HTTP_IF_MATCH="*").status_code == 204
     assert not RagVariant._unscoped.exists()
 
