@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from django.db import models, transaction
 from django.utils import timezone
 
+from core.access import Permission, Principal
 from core.audit import Changes, save_new
 from core.exceptions import Conflict, NotFound
 from core.models import ConfigurationModel
@@ -165,4 +166,12 @@ def variant_resolve(parent: ConfigurationModel, number: int | None = None) -> An
     variant = _variants(parent).filter(number=number).first()
     if variant is None:
         raise NotFound(f"'{parent.slug}' has no variant {number}.")
+    return variant
+
+
+def variant_to_run(parent: ConfigurationModel, number: int | None, principal: Principal) -> Any:
+    """The variant that this caller may run: the active one, or the one named; a draft takes `manage`."""
+    variant = variant_resolve(parent, number)
+    if variant.is_draft:
+        principal.require(Permission.MANAGE)
     return variant

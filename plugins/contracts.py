@@ -202,6 +202,13 @@ class Grounding:
 
 
 @dataclass(frozen=True)
+class OutputFormat:
+    """That the answer is JSON; schema: the JSON Schema that it fits, where there is one."""
+
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """One call of a chat model. `model` is the vendor's identifier. Settings that are None are not sent."""
 
@@ -211,6 +218,7 @@ class ChatRequest:
     top_p: float | None = None
     max_tokens: int | None = None
     grounding: Grounding | None = None
+    output: OutputFormat | None = None
 
 
 @dataclass(frozen=True)

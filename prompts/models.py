@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -11,7 +12,7 @@ from core.models import ConfigurationModel
 from core.variants import Variant
 from llm.models import Model
 from prompts.rendering import variables_of
-from prompts.schemas import PromptMessages
+from prompts.schemas import OutputSchema, PromptExamples, PromptMessages, PromptVariables, ResponseFormat
 
 
 class PromptCategory(models.TextChoices):
@@ -34,7 +35,10 @@ class PromptTemplate(ConfigurationModel):
 class PromptVariant(Variant):
     """The messages of a prompt template and the model's settings."""
 
-    CONFIG_FIELDS: ClassVar[tuple[str, ...]] = ("messages", "model", "temperature", "top_p", "max_tokens")
+    CONFIG_FIELDS: ClassVar[tuple[str, ...]] = (
+        "messages", "variables", "examples", "response_format", "output_schema",
+        "model", "temperature", "top_p", "max_tokens",
+    )  # fmt: skip
 
     parent = models.ForeignKey(
         PromptTemplate, on_delete=models.CASCADE, related_name="variants", verbose_name=_("prompt template")
@@ -44,6 +48,41 @@ class PromptVariant(Variant):
         schema=PromptMessages,
         default=list,
         help_text=_("A list of {role, content}; {{ name }} in the content is replaced by a variable, never evaluated."),
+    )
+    variables = SchemaJSONField(
+        _("variables"),
+        schema=PromptVariables,
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text=_(
+            "Type (text, number, boolean, list, object), required or default of each. "
+            "A placeholder that is not listed takes a required text."
+        ),
+    )
+    examples = SchemaJSONField(
+        _("examples"),
+        schema=PromptExamples,
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text=_("Pairs of {input, output}, sent as earlier turns behind the system's messages."),
+    )
+    response_format = models.CharField(
+        _("response format"),
+        max_length=20,
+        choices=[(one.value, one.value) for one in ResponseFormat],
+        default=ResponseFormat.TEXT.value,
+        db_default=ResponseFormat.TEXT.value,
+        help_text=_("With JSON, an answer that does not fit is sent back once; then the run fails, and says why."),
+    )
+    output_schema = SchemaJSONField(
+        _("JSON schema"),
+        schema=OutputSchema,
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text=_("What an answer in the format json_schema has to fit (JSON Schema 2020-12)."),
     )
     model = models.ForeignKey(
         Model,
@@ -76,7 +115,13 @@ class PromptVariant(Variant):
         abstract = False
         verbose_name = _("prompt variant")
 
+    def clean(self) -> None:
+        super().clean()
+        if (self.response_format == ResponseFormat.JSON_SCHEMA) != bool(self.output_schema):
+            text = _("The format json_schema, and no other, takes a JSON schema.")
+            raise ValidationError({"output_schema": ValidationError(text, code="schema_and_format")})
+
     @property
-    def variables(self) -> list[str]:
-        """Names of the placeholders in the messages."""
+    def placeholders(self) -> list[str]:
+        """Names of the placeholders in the messages, in order of appearance."""
         return variables_of(self.messages)

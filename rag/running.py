@@ -7,6 +7,7 @@ from django.db import transaction
 
 from core.access import Permission, Principal
 from core.exceptions import InvalidInput
+from core.variant_services import variant_to_run
 from observability.choices import RunKind
 from observability.models import Run
 from observability.runs.work import Closing, Started, Work
@@ -17,7 +18,7 @@ from rag.answering.engine import AnswerState, Question, answer, settle
 from rag.models import RagTool, RagVariant, RetrievalTool
 from rag.retrieval.engine import Retrieved
 from rag.retrieval.run import SearchState, search_events
-from rag.selectors import answer_plan, pinned_variant, retrieval_plan
+from rag.selectors import answer_plan, retrieval_plan
 from rag.services import citations_store
 
 
@@ -30,7 +31,7 @@ def question_start(*, principal: Principal, tool: RagTool, question: Question, v
     principal.require(Permission.RUN)
     if not question.text.strip():
         raise InvalidInput("The question is empty.")
-    pinned: RagVariant = pinned_variant(tool, variant, principal)
+    pinned: RagVariant = variant_to_run(tool, variant, principal)
     plan = answer_plan(pinned)
     given = {
         "question": question.text,
@@ -76,7 +77,7 @@ def search_start(  # what a search request holds
 ) -> Started:
     """Prepare a search with a retrieval tool. Raises Conflict when nothing is published or indexed."""
     principal.require(Permission.RUN)
-    pinned = pinned_variant(tool, variant, principal)
+    pinned = variant_to_run(tool, variant, principal)
     plan = retrieval_plan(tool, pinned, top_k)
     given = {"query": query, "top_k": plan.top_k, "filters": filters}
     run = run_create(principal=principal, kind=RunKind.RETRIEVAL_TOOL, target=tool, variant=pinned, given=given)

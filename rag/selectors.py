@@ -31,14 +31,6 @@ def _known(tools: QuerySet[Any], principal: Principal) -> QuerySet[Any]:
     return tools if principal.allows(Permission.READ) else tools.filter(variants__is_active=True)
 
 
-def pinned_variant(parent: Any, number: int | None, principal: Principal) -> Any:
-    """The variant that this caller may run: the active one, or the one named; a draft takes `manage`."""
-    variant = variant_resolve(parent, number)
-    if variant.is_draft:
-        principal.require(Permission.MANAGE)
-    return variant
-
-
 def retrieval_plan(tool: RetrievalTool, variant: RetrievalVariant, top_k: int | None = None) -> RetrievalPlan:
     """What a search with this variant does now. Raises Conflict when its sources hold no searchable document."""
     source_ids: list[uuid.UUID] = list(variant.sources.values_list("pk", flat=True))
@@ -71,6 +63,7 @@ def answer_plan(variant: RagVariant) -> AnswerPlan:
         retrieval=retrieval_plan(tool, retrieval_variant),
         model=model_by_id(variant.model_id),
         messages=prompt.messages,
+        variables=prompt.variables,
         temperature=prompt.temperature,
         top_p=prompt.top_p,
         max_tokens=prompt.max_tokens,

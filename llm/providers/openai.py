@@ -18,6 +18,7 @@ from plugins.contracts import (
     EmbeddingRequest,
     EmbeddingResponse,
     FinishReason,
+    OutputFormat,
     ProviderFailure,
     TokenUsage,
 )
@@ -94,7 +95,15 @@ def _chat_arguments(request: ChatRequest) -> dict[str, Any]:
         "stream": True,
         "stream_options": {"include_usage": True},
         **{name: value for name, value in settings.items() if value is not None},
+        **({} if request.output is None else {"response_format": _response_format(request.output)}),
     }
+
+
+def _response_format(output: OutputFormat) -> dict[str, Any]:
+    """A schema is a request here and not a promise (`strict` knows a part of JSON Schema only): callers check."""
+    if output.schema is None:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(output.schema)}}
 
 
 async def _require_events(stream: Any) -> None:

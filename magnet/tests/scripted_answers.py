@@ -108,6 +108,12 @@ async def _echo(exchange: Any) -> None:
     await say(exchange, str(exchange.call.body["messages"][-1]["content"]))
 
 
+@chat("json-second")
+async def _json_second(exchange: Any) -> None:
+    """Says something about JSON first, and JSON when asked again."""
+    await say(exchange, "Sure! days are 28" if exchange.call.number == 1 else '```json\n{"days": 28}\n```')
+
+
 @chat("cites")
 async def _cites(exchange: Any) -> None:
     """The first sentence of the first numbered passage, with its marker."""

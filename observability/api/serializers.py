@@ -4,9 +4,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from observability.choices import RunStatus
 from observability.models import Job, Run, Span, Trace
 from observability.selectors import may_read_content
 
+MAX_TURN_CHARS = 20_000
 CONTENT_FIELDS = ("input", "content", "answer")
 
 
@@ -52,6 +54,44 @@ class RunDetailSerializer(RunSerializer):
     class Meta(RunSerializer.Meta):
         fields: tuple[str, ...] = (*RunSerializer.Meta.fields, "answer")
         read_only_fields: tuple[str, ...] = fields
+
+
+class TurnSerializer(serializers.Serializer[Any]):
+    """An earlier message of a dialogue."""
+
+    role = serializers.ChoiceField(choices=["user", "assistant"])
+    content = serializers.CharField(max_length=MAX_TURN_CHARS)
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    """What a run has spent. cost is null where the model has no price."""
+
+    input_tokens = serializers.IntegerField()
+    cached_input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    reasoning_tokens = serializers.IntegerField()
+    estimated = serializers.BooleanField()
+    cost = serializers.CharField(allow_null=True)
+    currency = serializers.CharField()
+
+
+class RunAnswer(serializers.Serializer[Any]):
+    """What the answers of all runs say, in JSON and in the last event of a stream."""
+
+    id = serializers.UUIDField(help_text="The run.")
+    kind = serializers.CharField()
+    status = serializers.ChoiceField(choices=RunStatus.values)
+    finish_reason = serializers.CharField(allow_null=True)
+    content = serializers.CharField()
+    degraded = serializers.ListField(child=serializers.CharField())
+    tool_calls = serializers.ListField(child=serializers.DictField())
+    usage = UsageSerializer()
+    variant = serializers.IntegerField()
+    model = serializers.CharField()
+    conversation_id = serializers.UUIDField(allow_null=True)
+    message_id = serializers.UUIDField(allow_null=True)
+    trace_id = serializers.UUIDField(allow_null=True)
+    duration_ms = serializers.IntegerField()
 
 
 class SpanSerializer(serializers.ModelSerializer[Span]):

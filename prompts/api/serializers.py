@@ -14,11 +14,17 @@ from core.api.serializers import (
     VariantReference,
 )
 from llm.models import Model
+from observability.api.serializers import RunAnswer, TurnSerializer
 from plugins.contracts import MessageRole
 from prompts.models import PromptTemplate, PromptVariant
+from prompts.rendering import VariableType
 
 MAX_MESSAGES = 50
 MAX_CHARS = 100_000
+MAX_INPUT_CHARS = 20_000
+MAX_VARIABLES = 50
+MAX_EXAMPLES = 20
+MAX_TURNS = 100
 
 
 class PromptMessageSerializer(serializers.Serializer[Any]):
@@ -28,16 +34,39 @@ class PromptMessageSerializer(serializers.Serializer[Any]):
     content = serializers.CharField(max_length=MAX_CHARS, trim_whitespace=False, allow_blank=True)
 
 
+class PromptVariableSerializer(serializers.Serializer[Any]):
+    """What a placeholder takes. One that is not declared takes a required text."""
+
+    name = serializers.CharField(max_length=50)
+    type = serializers.ChoiceField(choices=[kind.value for kind in VariableType], default=VariableType.TEXT.value)
+    required = serializers.BooleanField(default=True)  # type: ignore[assignment]  # a field's name, no attribute
+    default = serializers.JSONField(default=None, allow_null=True, help_text="Of the variable's type.")
+    description = serializers.CharField(max_length=300, default="", allow_blank=True)
+
+
+class PromptExampleSerializer(serializers.Serializer[Any]):
+    """What somebody might say, and the answer that is wanted."""
+
+    input = serializers.CharField(max_length=MAX_INPUT_CHARS, trim_whitespace=False)
+    output = serializers.CharField(max_length=MAX_INPUT_CHARS, trim_whitespace=False)
+
+
 class PromptVariantSerializer(serializers.ModelSerializer[PromptVariant]):
     messages = PromptMessageSerializer(many=True, allow_empty=False, max_length=MAX_MESSAGES)  # type: ignore[call-arg]  # of the list
     model = ScopedRelatedField(model=Model, required=False, allow_null=True, help_text="Id or slug of a chat model.")
-    variables = serializers.ListField(
-        child=serializers.CharField(), read_only=True, help_text="Names of the placeholders, in order of appearance."
+    placeholders = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="Their names, in order of appearance."
     )
+    variables = PromptVariableSerializer(many=True, required=False, max_length=MAX_VARIABLES)  # type: ignore[call-arg]  # of the list
+    examples = PromptExampleSerializer(many=True, required=False, max_length=MAX_EXAMPLES)  # type: ignore[call-arg]  # of the list
+    output_schema = serializers.DictField(required=False, help_text="JSON Schema 2020-12, for `json_schema`.")
 
     class Meta:
         model = PromptVariant
-        fields = (*VARIANT_FIELDS, "messages", "variables", "model", "temperature", "top_p", "max_tokens")
+        fields = (
+            *VARIANT_FIELDS, "messages", "placeholders", "variables", "examples", "response_format", "output_schema",
+            "model", "temperature", "top_p", "max_tokens",
+        )  # fmt: skip
         read_only_fields = VARIANT_READ_ONLY
 
 
@@ -62,3 +91,22 @@ class PromptTemplateSerializer(serializers.ModelSerializer[PromptTemplate]):
     def get_latest_variant(self, template: PromptTemplate) -> dict[str, Any] | None:
         latest = max(template.variants.all(), key=lambda variant: variant.number, default=None)
         return VariantReference(latest).data if latest else None
+
+
+class PromptRunRequest(serializers.Serializer[Any]):
+    variables = serializers.DictField(
+        required=False, default=dict, help_text="Values by name; what the active variant declares."
+    )
+    messages = serializers.ListField(
+        child=TurnSerializer(), required=False, max_length=MAX_TURNS, help_text="What was said after the prompt."
+    )
+    variant = serializers.IntegerField(min_value=1, required=False, allow_null=True)
+    stream = serializers.BooleanField(required=False, default=False)
+
+
+class PromptAnswer(RunAnswer):
+    """The answer of a prompt template."""
+
+    output = serializers.JSONField(allow_null=True, help_text="The parsed content of a JSON format.")
+    repaired = serializers.BooleanField(help_text="The first answer did not fit, and the model was asked again.")
+    citations = serializers.ListField(child=serializers.DictField(), help_text="Always empty: nothing is retrieved.")

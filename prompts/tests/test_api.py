@@ -48,7 +48,7 @@ def test_a_new_template_gets_draft_1(operator):
     assert answer.json()["latest_variant"] == {"number": 1, "status": "draft", "is_active": False}
     draft = operator.get(f"{PATH}translate/variants/1/").json()
     assert draft["messages"] == MESSAGES
-    assert draft["variables"] == ["text"]
+    assert draft["placeholders"] == ["text"]
     assert (draft["temperature"], draft["top_p"], draft["max_tokens"], draft["model"]) == (0.2, None, None, None)
 
 

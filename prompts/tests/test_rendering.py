@@ -2,7 +2,7 @@ import pytest
 
 from core.exceptions import InvalidInput
 from plugins.contracts import ChatMessage, MessageRole
-from prompts.rendering import render, variables_of
+from prompts.rendering import render, specs_of, values_for, variables_of
 
 
 def message(content: str, role: str = "user") -> dict[str, str]:
@@ -47,9 +47,43 @@ def test_a_value_is_not_read_as_a_pattern():
     assert render([message("{{ a }}")], {"a": r"\1 \g<0> \\"})[0].content == r"\1 \g<0> \\"
 
 
-def test_a_missing_value_is_named():
-    with pytest.raises(InvalidInput, match=r"^The prompt needs values for: b, c\.$"):
-        render([message("{{ a }} {{ b }}"), message("{{ c }}")], {"a": "1"})
+DECLARED = [
+    {"name": "days", "type": "number", "required": True, "default": None},
+    {"name": "polite", "type": "boolean", "required": False, "default": True},
+    {"name": "tags", "type": "list", "required": False, "default": None},
+    {"name": "who", "type": "object", "required": False, "default": None},
+]
+MESSAGES = [message("{{ name }} {{ days }} {{ polite }} {{ tags }}")]
+
+
+def test_values_become_text_and_defaults_fill_in():
+    values = values_for(specs_of(MESSAGES, DECLARED), {"name": "Zoë", "days": 2.5, "tags": ["a", "é"], "who": {"x": 1}})
+
+    assert values == {"name": "Zoë", "days": "2.5", "polite": "true", "tags": '["a", "é"]', "who": '{"x": 1}'}
+
+
+def test_an_optional_variable_without_a_value_is_empty():
+    assert values_for(specs_of(MESSAGES, DECLARED), {"name": "Z", "days": 2})["tags"] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "code"),
+    [
+        ({"days": 1}, "/variables/name", "required"),
+        ({"name": "Z", "days": "1"}, "/variables/days", "type"),
+        ({"name": "Z", "days": True}, "/variables/days", "type"),
+        ({"name": 5, "days": 1}, "/variables/name", "type"),
+        ({"name": "Z", "days": 1, "polite": 1}, "/variables/polite", "type"),
+        ({"name": "Z", "days": 1, "tags": "a"}, "/variables/tags", "type"),
+        ({"name": "Z", "days": 1, "other": ""}, "/variables/other", "unknown"),
+    ],
+)
+def test_what_does_not_fit_is_named(given, pointer, code):
+    with pytest.raises(InvalidInput) as refused:
+        values_for(specs_of(MESSAGES, DECLARED), given)
+
+    assert [(one.pointer, one.code) for one in refused.value.errors] == [(pointer, code)]
+    assert str(refused.value) == f"These variables of the prompt are not right: {pointer.split('/')[-1]}."
 
 
 def test_variables_are_listed_once_in_order_of_appearance():

@@ -21,7 +21,7 @@ def test_the_rag_prompt_is_published_and_asks_for_citations_and_the_refusal():
     assert (system.role, user.role) == (MessageRole.SYSTEM, MessageRole.USER)
     assert f"exactly this sentence and nothing else: {REFUSAL}\n" in system.content
     assert user.content == "<passages>\n[1] Leave\n28 days.\n</passages>\n\nQuestion: How many days?"
-    assert variant.variables == ["context", "question"]
+    assert variant.placeholders == ["context", "question"]
 
 
 def test_seeding_again_keeps_what_people_changed():

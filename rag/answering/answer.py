@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from plugins.contracts import FinishReason, TokenUsage
+from llm.spending import usage_object
+from plugins.contracts import FinishReason
 from rag.answering.engine import AnswerState, citation_fields
 from rag.retrieval.engine import Retrieved
 
@@ -26,20 +27,6 @@ def answer_object(state: AnswerState) -> dict[str, Any]:
         "resolution": state.resolution.value,
         "model": state.model,
         "timings": state.timings,
-    }
-
-
-def usage_object(usage: TokenUsage | None) -> dict[str, Any]:
-    """Tokens of the run. cost is null while the model has no price."""
-    known = usage or TokenUsage()
-    return {
-        "input_tokens": known.input_tokens,
-        "cached_input_tokens": known.cached_input_tokens,
-        "output_tokens": known.output_tokens,
-        "reasoning_tokens": known.reasoning_tokens,
-        "estimated": known.estimated,
-        "cost": None,
-        "currency": "USD",
     }
 
 

@@ -18,7 +18,7 @@ from plugins.contracts import (
     MessageRole,
     TokenUsage,
 )
-from prompts.rendering import render
+from prompts.rendering import render, specs_of, values_for
 from rag.answering.citations import Checked, check_citations
 from rag.answering.context import Passage, grounding, render_context
 from rag.answering.markers import MarkerResolver
@@ -35,6 +35,7 @@ class AnswerPlan:
     retrieval: RetrievalPlan
     model: Model
     messages: Sequence[Any]
+    variables: Sequence[Any] = ()
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
@@ -136,7 +137,10 @@ def _note(state: AnswerState, delta: Any) -> None:
 
 
 def _request(plan: AnswerPlan, question: Question, passages: Sequence[Passage]) -> ChatRequest:
-    messages = render(plan.messages, {"question": question.text, "context": render_context(passages)})
+    specs = specs_of(plan.messages, plan.variables)
+    given = {"question": question.text, "context": render_context(passages)}
+    values = values_for(specs, {name: value for name, value in given.items() if name in specs})
+    messages = render(plan.messages, values)
     history = tuple(ChatMessage(turn.role, turn.content) for turn in question.history)
     system = tuple(message for message in messages if message.role is MessageRole.SYSTEM)
     rest = tuple(message for message in messages if message.role is not MessageRole.SYSTEM)

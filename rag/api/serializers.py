@@ -16,7 +16,7 @@ from core.api.serializers import (
 from core.models import ConfigurationModel
 from knowledge.models import KnowledgeSource
 from llm.models import Model
-from plugins.contracts import MessageRole
+from observability.api.serializers import RunAnswer, TurnSerializer
 from prompts.models import PromptTemplate
 from rag.models import MAX_TOP_K, RagTool, RagVariant, RetrievalTool, RetrievalVariant
 
@@ -97,11 +97,6 @@ class SearchRequest(serializers.Serializer[Any]):
     stream = serializers.BooleanField(required=False, default=False)
 
 
-class TurnSerializer(serializers.Serializer[Any]):
-    role = serializers.ChoiceField(choices=[MessageRole.USER.value, MessageRole.ASSISTANT.value])
-    content = serializers.CharField(max_length=MAX_QUESTION_CHARS)
-
-
 class QueryRequest(serializers.Serializer[Any]):
     question = serializers.CharField(max_length=MAX_QUESTION_CHARS)
     history = serializers.ListField(child=TurnSerializer(), required=False, max_length=MAX_HISTORY)
@@ -157,41 +152,17 @@ class CitationSerializer(serializers.Serializer[Any]):
     source_status = serializers.ChoiceField(choices=["current", "changed", "deleted"])
 
 
-class UsageSerializer(serializers.Serializer[Any]):
-    input_tokens = serializers.IntegerField()
-    cached_input_tokens = serializers.IntegerField()
-    output_tokens = serializers.IntegerField()
-    reasoning_tokens = serializers.IntegerField()
-    estimated = serializers.BooleanField()
-    cost = serializers.CharField(allow_null=True)
-    currency = serializers.CharField()
-
-
 class TextSpan(serializers.Serializer[Any]):
     start = serializers.IntegerField()
     end = serializers.IntegerField()
 
 
-class AnswerSerializer(serializers.Serializer[Any]):
-    """The answer of a run, the same in JSON and in the last event of a stream."""
+class AnswerSerializer(RunAnswer):
+    """The answer of a RAG tool, the same in JSON and in the last event of a stream."""
 
-    id = serializers.UUIDField()
-    kind = serializers.CharField()
-    status = serializers.ChoiceField(choices=["running", "completed", "incomplete", "failed", "cancelled"])
-    finish_reason = serializers.CharField(allow_null=True)
-    content = serializers.CharField()
     citations = CitationSerializer(many=True)
     unsupported = TextSpan(many=True, help_text="Sentences of the content that no citation supports.")
     dropped_markers = serializers.IntegerField(help_text="Markers that named no passage and were removed.")
-    degraded = serializers.ListField(child=serializers.CharField())
     retrieved = PassageSerializer(many=True)
-    tool_calls = serializers.ListField(child=serializers.DictField())
-    usage = UsageSerializer()
     resolution = serializers.ChoiceField(choices=["answered", "not_answered", "no_results"])
-    variant = serializers.IntegerField()
-    model = serializers.CharField()
     timings = serializers.DictField(child=serializers.FloatField())
-    conversation_id = serializers.UUIDField(allow_null=True)
-    message_id = serializers.UUIDField(allow_null=True)
-    trace_id = serializers.UUIDField(allow_null=True)
-    duration_ms = serializers.IntegerField()
