@@ -129,6 +129,10 @@ class AsyncAPIView(PrincipalMixin, APIView):
         self.response = self.finalize_response(drf_request, response, *args, **kwargs)
         return self.response
 
+    async def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]  # awaited
+        """What the view takes, as DRF tells it."""
+        return await sync_to_async(super().options)(request, *args, **kwargs)
+
     def renewed_principal(self) -> Principal:
         """The caller as their credentials stand now, with the right that this view needs.
 

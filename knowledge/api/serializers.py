@@ -31,6 +31,7 @@ class KnowledgeSourceSerializer(serializers.ModelSerializer[KnowledgeSource]):
 
 class DocumentSerializer(serializers.ModelSerializer[Document]):
     source = serializers.CharField(source="source.slug", read_only=True)  # type: ignore[assignment]  # the API's name
+    url = serializers.CharField(read_only=True, help_text="Where the original is; empty when it has no address.")
 
     class Meta:
         model = Document

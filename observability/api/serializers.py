@@ -33,6 +33,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 class RunSerializer(serializers.ModelSerializer[Run]):
     """A run in short. `input` and `content` are null for a viewer who is not its author."""
 
+    input = serializers.DictField(read_only=True, allow_null=True)
+    content = serializers.CharField(read_only=True, allow_null=True)
+    problem = serializers.DictField(read_only=True, allow_null=True, help_text="Why it failed, as a problem object.")
+
     class Meta:
         model = Run
         fields: tuple[str, ...] = (
@@ -50,6 +54,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
 class RunDetailSerializer(RunSerializer):
     """A run with its answer object."""
+
+    answer = serializers.DictField(read_only=True, allow_null=True)
 
     class Meta(RunSerializer.Meta):
         fields: tuple[str, ...] = (*RunSerializer.Meta.fields, "answer")
