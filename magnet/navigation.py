@@ -38,6 +38,7 @@ SECTIONS: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
         (
             Entry(_("Ask a RAG tool"), "chat", "rag.ragtool", "try"),
             Entry(_("Search"), "search", "rag.retrievaltool", "try"),
+            Entry(_("Run a prompt"), "play_arrow", "prompts.prompttemplate", "try"),
         ),
     ),
     (

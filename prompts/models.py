@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from core.fields import SchemaJSONField
 from core.models import ConfigurationModel
 from core.variants import Variant
+from llm.choices import ModelKind
 from llm.models import Model
 from prompts.rendering import variables_of
 from prompts.schemas import OutputSchema, PromptExamples, PromptMessages, PromptVariables, ResponseFormat
@@ -117,6 +118,11 @@ class PromptVariant(Variant):
 
     def clean(self) -> None:
         super().clean()
+        if self.model is not None and self.model.kind != ModelKind.CHAT:
+            raise ValidationError({"model": ValidationError(_("This is no chat model."), code="kind")})
+        if self.model is not None and self.model.is_extractive:
+            text = _("This model only quotes passages and cannot follow a prompt. Choose one of a connected provider.")
+            raise ValidationError({"model": ValidationError(text, code="extractive")})
         if (self.response_format == ResponseFormat.JSON_SCHEMA) != bool(self.output_schema):
             text = _("The format json_schema, and no other, takes a JSON schema.")
             raise ValidationError({"output_schema": ValidationError(text, code="schema_and_format")})

@@ -93,13 +93,7 @@ def _output_of(variant: PromptVariant) -> OutputFormat | None:
 def _model_of(variant: PromptVariant) -> Model:
     if variant.model_id is None:
         raise Conflict(f"Variant {variant.number} has no chat model.", hint="Choose one in a draft and publish it.")
-    model = model_by_id(variant.model_id)
-    if model.is_extractive:
-        raise Conflict(
-            f"'{model.slug}' only quotes passages and cannot follow a prompt.",
-            hint="Connect a provider and choose one of its chat models.",
-        )
-    return model
+    return model_by_id(variant.model_id)
 
 
 def _closing(state: PromptState) -> Callable[[Run], Closing]:

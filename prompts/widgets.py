@@ -1,52 +1,121 @@
-"""The messages of a prompt as a form: a role and a text for each, and an empty one to add."""
+"""Lists of a prompt as forms: its messages, variables and examples, a row for each and an empty one to add."""
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from plugins.contracts import MessageRole
+from prompts.rendering import VariableType
 
 ROLES = (
-    (MessageRole.SYSTEM.value, "System: how to behave"),
-    (MessageRole.USER.value, "User: what is asked"),
-    (MessageRole.ASSISTANT.value, "Assistant: an example answer"),
+    (MessageRole.SYSTEM.value, _("System: how to behave")),
+    (MessageRole.USER.value, _("User: what is asked")),
+    (MessageRole.ASSISTANT.value, _("Assistant: an example answer")),
 )
-MAX_MESSAGES = 50
+TYPES = (
+    (VariableType.TEXT.value, _("Text")),
+    (VariableType.NUMBER.value, _("Number")),
+    (VariableType.BOOLEAN.value, _("Yes or no")),
+    (VariableType.LIST.value, _("List (JSON)")),
+    (VariableType.OBJECT.value, _("Object (JSON)")),
+)
 
 
-class MessagesWidget(forms.Widget):
-    """Reads and writes `name-0-role`, `name-0-content` and so on. A message without text is left out."""
+class RowsWidget(forms.Widget):
+    """Reads and writes `name-0-column`, `name-1-column` and so on. Rows without a text in `needed` are left out."""
 
-    template_name = "admin/prompts/messages_widget.html"
+    columns: ClassVar[tuple[str, ...]]
+    needed: ClassVar[tuple[str, ...]]
+    most: ClassVar[int]
+
+    def blank(self, given: list[dict[str, Any]]) -> dict[str, Any]:
+        """The empty row to fill in."""
+        return dict.fromkeys(self.columns, "")
 
     def get_context(self, name: str, value: Any, attrs: Mapping[str, Any] | None) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(name, value, dict(attrs or {}))
         given = [one for one in value or [] if isinstance(one, dict)]
-        blank = {"role": MessageRole.USER.value if given else MessageRole.SYSTEM.value, "content": ""}
-        context["messages"] = [*given, blank][:MAX_MESSAGES]
-        context["roles"] = ROLES
+        context["rows"] = [*given, self.blank(given)][: self.most]
         return context
 
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[dict[str, str]] | None:
-        found = [
-            {"role": data[f"{name}-{n}-role"], "content": data.get(f"{name}-{n}-content", "").replace("\r\n", "\n")}
-            for n in range(MAX_MESSAGES)
-            if f"{name}-{n}-role" in data
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[dict[str, Any]]:
+        rows = [
+            {column: data.get(f"{name}-{n}-{column}", "").replace("\r\n", "\n") for column in self.columns}
+            for n in range(self.most)
+            if f"{name}-{n}-{self.columns[0]}" in data
         ]
-        return [one for one in found if one["content"].strip()]
+        return [self.read(row) for row in rows if any(row[column].strip() for column in self.needed)]
+
+    def read(self, row: dict[str, str]) -> dict[str, Any]:
+        """What the texts of a row mean."""
+        return row
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        return f"{name}-0-role" not in data
+        return f"{name}-0-{self.columns[0]}" not in data
 
     def id_for_label(self, id_: str) -> str:
         return f"{id_}-0" if id_ else id_
 
 
-class MessagesField(forms.Field):
-    """A list of {role, content}; the column's schema checks the rest."""
+class MessagesWidget(RowsWidget):
+    class Media:
+        js = ("magnet/highlight.js",)
 
-    widget = MessagesWidget
+    template_name = "admin/prompts/messages_widget.html"
+    columns = ("role", "content")
+    needed = ("content",)
+    most = 50
+
+    def blank(self, given: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"role": MessageRole.USER.value if given else MessageRole.SYSTEM.value, "content": ""}
+
+    def get_context(self, name: str, value: Any, attrs: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {**super().get_context(name, value, attrs), "roles": ROLES}
+
+
+class VariablesWidget(RowsWidget):
+    template_name = "admin/prompts/variables_widget.html"
+    columns = ("name", "type", "required", "default", "description")
+    needed = ("name",)
+    most = 50
+
+    def get_context(self, name: str, value: Any, attrs: Mapping[str, Any] | None) -> dict[str, Any]:
+        context = {**super().get_context(name, value, attrs), "types": TYPES}
+        for row in context["rows"]:
+            default = row.get("default")
+            row["default_text"] = default if isinstance(default, str) else _json(default)
+        return context
+
+    def blank(self, given: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**super().blank(given), "type": VariableType.TEXT.value, "required": True}
+
+    def read(self, row: dict[str, str]) -> dict[str, Any]:
+        """A default that does not fit its type stays a text, which the column's schema refuses by name."""
+        default: Any = row["default"] or None
+        if default and row["type"] != VariableType.TEXT:
+            try:
+                default = json.loads(default)
+            except json.JSONDecodeError:
+                default = row["default"]
+        return {**row, "name": row["name"].strip(), "required": row["required"] == "on", "default": default}
+
+
+class ExamplesWidget(RowsWidget):
+    template_name = "admin/prompts/examples_widget.html"
+    columns = ("input", "output")
+    needed = ("input", "output")
+    most = 20
+
+
+class RowsField(forms.Field):
+    """A list of objects; the column's schema checks it."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return (initial or []) != (data or [])
+
+
+def _json(value: Any) -> str:
+    return "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -6,23 +6,19 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
-from unfold.decorators import display
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
 )
 
-from core.access import Permission, Principal
+from core.access import Principal
 from core.admin_forms import WorkspaceForm
-from core.admin_variants import VariantAdmin, VariantedModelAdmin
+from core.admin_try import NO_ID, TryAdmin
+from core.admin_variants import VariantAdmin
 from core.variant_services import variant_edit
 from knowledge.models import KnowledgeSource
 from llm.choices import ModelKind
@@ -152,71 +148,16 @@ def _chat_models(found: models.QuerySet[Any]) -> models.QuerySet[Any]:
     return found.filter(kind=ModelKind.CHAT, is_active=True).select_related("provider")
 
 
-class ToolAdmin(VariantedModelAdmin):
+class ToolAdmin(TryAdmin):
     """What retrieval tools and RAG tools share: their list, their variants, their page to try them."""
 
     list_display = ("name", "slug", "served", "draft", "updated", "try_link")
     search_fields = ("name", "slug", "description")
     prepopulated_fields: ClassVar[dict[str, tuple[str, ...]]] = {"slug": ("name",)}
-    change_form_outer_before_template = "admin/rag/tool_top.html"
-    try_template: ClassVar[str]
-    try_label: ClassVar[Any]
     variant_fields: ClassVar[tuple[str, ...]]
 
-    def get_urls(self) -> list[Any]:
-        name = f"{self.opts.app_label}_{self.opts.model_name}"
-        view = self.admin_site.admin_view
-        return [
-            path("try/", view(self.try_choose), name=f"{name}_try"),
-            path(f"<uuid:pk>/{self.try_name}/", view(self.try_page), name=f"{name}_{self.try_name}"),
-            *super().get_urls(),
-        ]
-
-    @property
-    def try_name(self) -> str:
-        return "ask" if self.model is RagTool else "search"
-
-    def try_url(self, tool: Any) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{self.try_name}", args=[tool.pk])
-
-    def try_choose(self, request: HttpRequest) -> HttpResponse:
-        """One tool: its page; several: a choice."""
-        tools = list(self.get_queryset(request)[:200])
-        if len(tools) == 1:
-            return redirect(self.try_url(tools[0]))
-        rows = [(tool, self.try_url(tool)) for tool in tools]
-        context = self.page_context(request, self.try_label, rows=rows, label=self.try_label)
-        return TemplateResponse(request, "admin/rag/try_choose.html", context)
-
-    def try_page(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        """Ask or search in place, with any variant that this person may run."""
-        tool = self.object_or_404(request, str(pk))
-        principal = self.principal(request)
-        variants = [
-            one for one in self.variants_to_try(tool) if principal.allows(Permission.MANAGE) or not one.is_draft
-        ]
-        context = self.page_context(
-            request,
-            self.try_label,
-            tool,
-            object=tool,
-            try_variants=variants,
-            try_active=next((one for one in variants if one.is_active), None),
-            may_configure=principal.allows(Permission.MANAGE),
-            document_url=reverse("admin:knowledge_document_change", args=["00000000-0000-0000-0000-000000000000"]),
-            trace_url=reverse("admin:observability_trace_change", args=["00000000-0000-0000-0000-000000000000"]),
-        )
-        return TemplateResponse(request, self.try_template, context)
-
-    def variants_to_try(self, tool: Any) -> list[Any]:
-        return list(tool.variants.order_by("-is_active", "-number"))
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        tool = self.get_object(request, object_id) if object_id else None
-        extra = {"try_url": self.try_url(tool), "try_label": self.try_label} if tool else {}
-        return super().changeform_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+    def try_context(self, obj: Any, variants: list[Any]) -> dict[str, Any]:
+        return {"document_url": reverse("admin:knowledge_document_change", args=[NO_ID])}
 
     def split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The values of the tool, and those of its first draft."""
@@ -229,14 +170,6 @@ class ToolAdmin(VariantedModelAdmin):
     def remove_object(self, principal: Principal, obj: Any) -> None:
         tool_delete(obj, principal=principal)
 
-    @display(description="")
-    def try_link(self, obj: Any) -> SafeString:
-        return format_html('<a class="mg-button" href="{}">{}</a>', self.try_url(obj), self.try_verb)
-
-    @property
-    def try_verb(self) -> Any:
-        return _("Ask") if self.model is RagTool else _("Search")
-
 
 @admin.register(RetrievalTool)
 class RetrievalToolAdmin(ToolAdmin):
@@ -248,8 +181,9 @@ class RetrievalToolAdmin(ToolAdmin):
         (None, {"fields": ("name", "slug", "description")}),
         (_("First draft"), {"fields": ("sources",)}),
     )
+    try_name = "search"
+    try_label = try_verb = _("Search")
     try_template = "admin/rag/search.html"
-    try_label = _("Search")
     variant_fields = ("sources",)
     empty_title = _("No retrieval tools yet")
     empty_text = _("A retrieval tool searches one or more knowledge sources. Add a source with documents first.")
@@ -269,8 +203,9 @@ class RagToolAdmin(ToolAdmin):
         (None, {"fields": ("name", "slug", "header", "sample_questions", "description")}),
         (_("First draft"), {"fields": ("retrieval_tool", "prompt", "model")}),
     )
+    try_name = "ask"
+    try_label = try_verb = _("Ask")
     try_template = "admin/rag/ask.html"
-    try_label = _("Ask")
     variant_fields = ("retrieval_tool", "prompt", "model")
     empty_title = _("No RAG tools yet")
     empty_text = _("A RAG tool answers questions from what a retrieval tool finds, and cites it.")

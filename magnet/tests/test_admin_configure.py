@@ -154,6 +154,7 @@ def test_compare_shows_both_values(north):
     client, tool = north.client(), north[PromptTemplate]
     draft = draft_of(client, tool)
     messages = {"messages-0-role": "system", "messages-0-content": "Be brief.", "messages-1-role": "user"}
+    messages["response_format"] = "text"
     client.post(
         url("change", draft),
         {**messages, "messages-1-content": "{{ question }}", "temperature": "0.2", "expected_version": draft.version},
@@ -185,12 +186,54 @@ def test_empty_prompt_message_is_left_out(north):
             "messages-0-content": "{{ question }}\r\nNow.",
             "messages-1-role": "system",
             "messages-1-content": "  ",
+            "response_format": "text",
             "expected_version": draft.version,
         },
     )
 
     draft.refresh_from_db()
     assert draft.messages == [{"role": "user", "content": "{{ question }}\nNow."}]
+
+
+def test_variables_examples_and_schema_of_a_prompt_are_edited(north):
+    client, tool = north.client(), north[PromptTemplate]
+    draft = draft_of(client, tool)
+    form = {
+        "messages-0-role": "user", "messages-0-content": "{{ days }}",
+        "variables-0-name": "days", "variables-0-type": "number", "variables-0-default": "28",
+        "variables-1-name": "", "variables-1-type": "text", "variables-1-required": "on",
+        "examples-0-input": "1", "examples-0-output": "{}", "examples-1-input": "", "examples-1-output": "",
+        "response_format": "json_schema", "output_schema": '{"type": "object"}',
+    }  # fmt: skip
+
+    wrong = client.post(url("change", draft), {**form, "variables-0-default": "x", "expected_version": draft.version})
+    client.post(url("change", draft), {**form, "expected_version": draft.version})
+
+    assert "the default of &#x27;days&#x27; is no number" in text(wrong)
+    draft.refresh_from_db()
+    assert draft.variables == [{"name": "days", "type": "number", "required": False, "default": 28, "description": ""}]
+    assert draft.examples == [{"input": "1", "output": "{}"}]
+    assert (draft.response_format, draft.output_schema) == ("json_schema", {"type": "object"})
+    page = text(client.get(url("change", draft)))
+    assert 'name="variables-0-default" value="28"' in page
+    client.post(
+        url("change", draft),
+        {**form, "response_format": "text", "output_schema": "", "expected_version": draft.version},
+    )
+    draft.refresh_from_db()
+    assert (draft.response_format, draft.output_schema) == ("text", {})
+
+
+def test_the_page_to_run_a_prompt_offers_what_this_person_may_run(north):
+    operator, viewer, tool = north.client(), north.client(Role.VIEWER), north[PromptTemplate]
+    draft_of(operator, tool)
+    address = f"/admin/prompts/prompttemplate/{tool.pk}/run/"
+
+    mine, theirs = operator.get(address).context["try_variants"], viewer.get(address).context["try_variants"]
+
+    assert [one.number for one in mine] == [1, 2]
+    assert [one.number for one in theirs] == [1]
+    assert "try_variants" not in (operator.get("/admin/prompts/prompttemplate/try/").context or {})
 
 
 def test_prompt_without_messages_is_refused(north):

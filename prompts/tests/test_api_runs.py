@@ -172,16 +172,13 @@ async def test_variables_that_do_not_fit_are_named_before_anything_is_spent(site
     assert not await Run._unscoped.aexists()
 
 
-async def test_a_prompt_without_a_model_or_with_one_that_only_quotes_says_what_to_do(site):
+async def test_a_prompt_without_a_model_says_what_to_do(site):
     await publish(site, model=None)
-    without = await run(site, {"variables": {"text": "x"}})
-    quoting = await sync_to_async(lambda: ModelFactory(provider=ProviderFactory(
-        workspace=site.member.workspace, type="local"), slug="extractive", identifier="extractive"))()  # fmt: skip
-    await publish(site, model=quoting)
-    quotes = await run(site, {"variables": {"text": "x"}})
 
-    assert (without.status_code, "has no chat model" in without.json()["detail"]) == (409, True)
-    assert (quotes.status_code, "only quotes passages" in quotes.json()["detail"]) == (409, True)
+    response = await run(site, {"variables": {"text": "x"}})
+
+    assert response.status_code == 409
+    assert response.json()["detail"] == "Variant 2 has no chat model. Choose one in a draft and publish it."
 
 
 async def test_a_user_runs_what_is_published_and_no_draft(site):

@@ -3,6 +3,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.tests.factories import WorkspaceFactory
 from core.variant_services import variant_create_draft
+from llm.tests.factories import ModelFactory
 from prompts.models import PromptTemplate
 
 pytestmark = pytest.mark.django_db
@@ -80,3 +81,15 @@ def test_what_is_declared_is_kept_with_its_defaults(template):
 
     assert draft.variables == [{"name": "a", "type": "text", "required": True, "default": "x", "description": ""}]
     assert draft.examples == [{"input": "i", "output": "o"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "provider", "code"), [("embedding", "openai", "kind"), ("chat", "local", "extractive")]
+)
+def test_a_model_that_cannot_follow_a_prompt_is_refused(template, kind, provider, code):
+    model = ModelFactory(provider__workspace=template.workspace, provider__type=provider, kind=kind)
+
+    with pytest.raises(ValidationError) as refused:
+        saved(template, model=model)
+
+    assert [one.code for one in refused.value.error_dict["model"]] == [code]
