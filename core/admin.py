@@ -16,7 +16,8 @@ from unfold.admin import ModelAdmin
 from core.access import Permission, Principal
 from core.admin_forms import VERSION_FIELD, WorkspaceForm
 from core.exceptions import MagnetError, PermissionRefused
-from core.models import WorkspaceScopedModel
+from core.models import ConfigurationModel, WorkspaceScopedModel
+from core.used_by import used_by
 
 LIST_PAGE = 50
 CONFLICT_STATUS = 409
@@ -137,6 +138,8 @@ class WorkspaceModelAdmin(ModelAdmin):
 
     # Forms and saves
 
+    change_form_outer_after_template = "admin/core/used_by.html"
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         refusal = getattr(request, "_magnet_refusal", None)
@@ -158,6 +161,9 @@ class WorkspaceModelAdmin(ModelAdmin):
     ) -> Any:
         """A save that a service refuses comes back as the same form with the reason, not as an error page."""
         extra_context = {"show_save_and_add_another": False, **(extra_context or {})}
+        found = self.get_object(request, object_id) if object_id else None
+        if isinstance(found, ConfigurationModel):
+            extra_context["used_by"] = used_by(found)
         try:
             response = super().changeform_view(request, object_id, form_url, extra_context)
         except (MagnetError, ValidationError) as refusal:

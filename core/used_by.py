@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import PROTECT, Model, QuerySet
 from django.urls import NoReverseMatch, reverse
 
 MOST_LOOKED_AT = 500
@@ -15,13 +15,29 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True, order=True)
 class User:
-    """An object that uses another one. type: as the API names kinds; url: of the API."""
+    """An object that uses another one. type: as the API names kinds; url: of the API; page: of the admin."""
 
     type: str
     name: str
     id: str
     label: str
     url: str
+    page: str
+
+
+def used_by(row: Model) -> list[User]:
+    """The objects that keep this row from being deleted."""
+    protecting = [
+        one for relation in row._meta.related_objects if relation.on_delete is PROTECT for one in _rows(relation, row)
+    ]
+    return users_of(protecting)
+
+
+def _rows(relation: Any, row: Model) -> Iterable[Model]:
+    name = relation.field.name
+    owner = getattr(relation.related_model, "belongs_to", "")
+    rows: QuerySet[Any] = relation.related_model._base_manager.filter(**{name: row})
+    return (rows.select_related(owner) if owner else rows)[:MOST_LOOKED_AT]
 
 
 def users_of(rows: Iterable[Model]) -> list[User]:
@@ -45,12 +61,13 @@ def _user(row: Any) -> User:
         name=str(row),
         id=str(row.pk),
         label=str(row._meta.verbose_name),
-        url=_url(kind, row.pk),
+        url=_url(f"{kind}s-detail", row.pk),
+        page=_url(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", row.pk),
     )
 
 
-def _url(kind: str, pk: uuid.UUID) -> str:
+def _url(name: str, pk: uuid.UUID) -> str:
     try:
-        return reverse(f"{kind}s-detail", args=[pk])
+        return reverse(name, args=[pk])
     except NoReverseMatch:
         return ""

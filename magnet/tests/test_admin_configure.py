@@ -236,6 +236,18 @@ def test_the_page_to_run_a_prompt_offers_what_this_person_may_run(north):
     assert "try_variants" not in (operator.get("/admin/prompts/prompttemplate/try/").context or {})
 
 
+@pytest.mark.parametrize(("used", "user"), [(PromptTemplate, RagTool), (RetrievalTool, RagTool), (Provider, Model)])
+def test_the_page_of_what_is_in_use_names_its_users(north, used, user):
+    page = text(north.client().get(url("change", north[used])))
+
+    assert "Used by" in page
+    assert f'<a href="{url("change", north[user])}">{north[user].name}</a>' in page
+
+
+def test_the_page_of_what_nobody_uses_names_nobody(north):
+    assert "Used by" not in text(north.client().get(url("change", north[RagTool])))
+
+
 def test_prompt_without_messages_is_refused(north):
     data = {"name": "p", "slug": "p", "category": "generic", "messages-0-role": "user", "messages-0-content": ""}
 
