@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from core.exceptions import Conflict
+from core.loop import run_in_loop
 from llm.batches import Batch, batches
 from llm.choices import ModelKind, ProviderType
-from llm.loop import run_in_loop
 from llm.models import Model
 from llm.providers.connections import connection
 from llm.recording import Spent, explained, request_attributes

@@ -1,73 +1,22 @@
 """The checked client against real sockets on loopback: redirects, caps, TLS, SDKs."""
 
 import asyncio
-import datetime
 import gzip
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import httpcore2
 import httpx2
 import openai
+import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from core import outbound
 from core.outbound import OutboundCaps, OutboundLimit, OutboundRefused, OutboundUse, async_client, async_transport
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@dataclass
-class Listener:
-    """A scripted server that keeps every request it got, and counts connections."""
-
-    host: str = "127.0.0.3"
-    port: int = 0
-    connections: int = 0
-    requests: list[str] = field(default_factory=list)
-    answer: Callable[[str, asyncio.StreamWriter], Awaitable[None]] | bytes = OK
-
-    @property
-    def endpoint(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                length = [line for line in head.lower().split("\r\n") if line.startswith("content-length:")]
-                body = await reader.readexactly(int(length[0].split(":")[1])) if length else b""
-                self.requests.append(head + body.decode())
-                if isinstance(self.answer, bytes):
-                    writer.write(self.answer)
-                else:
-                    await self.answer(head, writer)
-                await writer.drain()
-                if b"Connection: close" in (self.answer if isinstance(self.answer, bytes) else b"Connection: close"):
-                    return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def listening(listener: Listener, tls: ssl.SSLContext | None = None) -> AsyncIterator[Listener]:
-    server = await asyncio.start_server(listener.serve, listener.host, 0, ssl=tls)
-    listener.port = server.sockets[0].getsockname()[1]
-    try:
-        yield listener
-    finally:
-        server.close()
+from core.tests.listener import Listener, listening, make_certificate, redirect
 
 
 @pytest.fixture
@@ -94,10 +43,6 @@ async def client_for(*listeners: Listener, caps: OutboundCaps | None = None) -> 
     transport = async_transport(OutboundUse.TOOL, allow=allow, caps=caps)
     async with async_client(OutboundUse.TOOL, transport=transport, caps=caps) as client:
         yield client
-
-
-def redirect(location: str, status: int = 302) -> bytes:
-    return f"HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
 async def test_allowed_endpoint_answers_and_its_connection_is_kept(server):
@@ -308,6 +253,45 @@ async def test_packing_that_was_not_asked_for_is_refused(server, encoding):
             await client.get(f"http://{server.endpoint}/")
 
 
+async def test_bomb_costs_a_piece_of_memory_and_not_its_size(server):
+    """A hundred megabytes in a hundred kilobytes: what is read is thrown away, and the cap of the use ends it."""
+    zeros = zlib.compressobj(wbits=31)
+    bomb = b"".join(zeros.compress(bytes(2**20)) for _ in range(100)) + zeros.flush()
+    server.answer = packed(bomb, "gzip")
+    before = psutil.Process().memory_info().rss
+    peak = 0
+
+    async def read(client):
+        nonlocal peak
+        async with client.stream("GET", f"http://{server.endpoint}/") as response:
+            async for _ in response.aiter_raw():
+                peak = max(peak, psutil.Process().memory_info().rss)
+
+    async with client_for(server) as client:
+        with pytest.raises(OutboundLimit, match="larger than 8388608 bytes"):
+            await read(client)
+
+    assert peak - before < 30 * 2**20
+
+
+async def test_slow_headers_are_cut_at_the_total_time(server):
+    """One byte at a time, always soon enough for the timeout of a step."""
+
+    async def answer(head, writer):
+        for byte in b"HTTP/1.1 200 OK\r\n" + b"X-Slow: 1\r\n" * 50:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    server.answer = answer
+    started = time.monotonic()
+    async with client_for(server, caps=OutboundCaps(total_seconds=0.3)) as client:
+        with pytest.raises(httpx2.ReadTimeout, match="total time"):
+            await client.get(f"http://{server.endpoint}/")
+
+    assert 0.25 < time.monotonic() - started < 2
+
+
 async def test_damaged_and_cut_packing_are_errors(server):
     async with client_for(server) as client:
         server.answer = packed(b"no gzip", "gzip")
@@ -407,27 +391,7 @@ async def test_connection_attempts_may_pause():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A self-signed certificate for the name `models.lan` alone, and its path."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "models.lan")])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("models.lan")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + built.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.parametrize("name, accepted", [("models.lan", True), ("other.lan", False)])

@@ -1,4 +1,4 @@
-"""One event loop for the synchronous code of a process, so that connections to providers are kept between calls."""
+"""One event loop for the synchronous code of a process, so that connections are kept between calls."""
 
 import asyncio
 import os
@@ -22,6 +22,11 @@ def run_in_loop(work: "Coroutine[Any, Any, T]") -> T:
         future.cancel()
 
 
+def start_in_loop(work: "Coroutine[Any, Any, Any]") -> None:
+    """Run a coroutine on the process's own loop and do not wait: safe from anywhere, the loop itself included."""
+    asyncio.run_coroutine_threadsafe(work, _loop())
+
+
 def _loop() -> asyncio.AbstractEventLoop:
     """The loop of this process; a worker that was forked makes its own."""
     pid = os.getpid()
@@ -29,5 +34,5 @@ def _loop() -> asyncio.AbstractEventLoop:
         if pid not in _loops:
             _loops.clear()
             loop = _loops[pid] = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="model calls", daemon=True).start()
+            threading.Thread(target=loop.run_forever, name="outbound calls", daemon=True).start()
         return _loops[pid]
