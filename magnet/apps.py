@@ -7,7 +7,11 @@ class MagnetConfig(AppConfig):
     verbose_name = "Magnet"
 
     def ready(self) -> None:
-        from magnet import celery  # noqa: F401  # core.queue sends through it
+        from magnet import (
+            celery,  # noqa: F401  # core.queue sends through it
+            sentry,
+        )
         from plugins.registry import PLUGINS
 
+        sentry.start()
         PLUGINS.load(settings.MAGNET_PLUGINS)  # here, as this app comes last: the built-ins are registered

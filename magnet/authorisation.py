@@ -37,6 +37,7 @@ workspace, with each role, with each scope, and with a session that lacks its CS
 - **Scope**: what an API key needs beside the role of its user. A session has all scopes.
 - Below `viewer`, lists of tools hold what is shared with the caller, lists of runs, traces and keys the caller's own.
 - An object of another workspace is a 404 for everybody. Without credentials the answer is 401.
+- `/metrics` takes a key with the scope `read`, or a session, of a superuser: its figures are of all workspaces.
 - `/admin/` takes the role viewer and shows each page by the same permissions; `/panel/` takes any member. Both send
   everybody else to the sign-in page.
 """

@@ -8,8 +8,13 @@ import os
 # Celery would set Django up for this name.
 os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
-from celery import Celery
+import logging
+from typing import Any
 
+from celery import Celery
+from celery.signals import setup_logging
+
+from core.logging import JsonFormatter
 from magnet import environment
 from magnet.embedded.data_dir import DataDir
 from magnet.embedded.valkey import EmbeddedValkey
@@ -36,3 +41,11 @@ app.conf.update(
         },
     },
 )
+
+
+@setup_logging.connect
+def log_as_json(**_: Any) -> None:
+    """Without Django's settings; only what goes wrong is worth a line."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

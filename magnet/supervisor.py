@@ -105,6 +105,8 @@ class Supervisor:
             part.end_leftovers()
         if not _can_listen(self.host, self.port):
             raise PlatformError(f"PORT: {self.port} on {self.host} is taken or not allowed; set PORT to another one.")
+        for counted in self.data_dir.metrics.glob("*.db"):
+            counted.unlink()
         self.servers = servers_of(self.env)
         for server in self.servers:
             server.acquire()
@@ -214,10 +216,10 @@ class Supervisor:
         web += ["--workers", str(workers)] if workers > 1 else []
         proxies = ",".join(self.env.items("TRUSTED_PROXIES"))
         web += ["--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
-        worker = ["celery", "-A", "magnet", "worker", "--queues", "ingest,sync,evaluate,default"]
+        worker = ["celery", "--quiet", "-A", "magnet", "worker", "--queues", "ingest,sync,evaluate,default"]
         worker += ["--concurrency", str(concurrency), "--prefetch-multiplier", "1", "--loglevel", level]
         worker += ["--without-gossip", "--without-mingle", "--hostname", "worker@%h"]
-        scheduler = ["celery", "-A", "magnet.scheduler", "beat", "--loglevel", "WARNING", "--pidfile", ""]
+        scheduler = ["celery", "--quiet", "-A", "magnet.scheduler", "beat", "--loglevel", "WARNING", "--pidfile", ""]
         return [
             self._part("web", web),
             # SIGTERM then lets tasks end for a while and gives the rest back, instead of waiting for all of them.
@@ -230,6 +232,7 @@ class Supervisor:
     ) -> Part:
         # Fewer arenas: threads of one Python process hardly ever allocate at the same time.
         shared = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
+        shared["PROMETHEUS_MULTIPROC_DIR"] = str(self.data_dir.metrics)
         return Part(
             name=name,
             command=[*PYTHON, *command],

@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from core.api.problems import unknown_route
 from core.health import live, ready
+from observability.api.metrics import MetricsView
 from panel.views import front_door
 
 API = [app for app in settings.OUR_APPS if (settings.BASE_DIR / app / "api" / "urls.py").exists()]
@@ -19,6 +20,7 @@ handler500 = "magnet.pages.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", live, name="health-live"),
     path("health/ready", ready, name="health-ready"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("admin/", admin.site.urls),
     path("", front_door, name="front-door"),
     path("panel/", include("panel.urls")),

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.selectors import may_work
+from core.context import logged_with
 from core.faults import fault
+from core.metrics import JOBS
 from core.queue import Queue, enqueue
 from observability.choices import JobStatus
 from observability.models import Job
@@ -63,11 +66,12 @@ class WorkerStopping(BaseException):
 
 @dataclass
 class LeasedJob:
-    """A job that this process holds."""
+    """A job that this process holds. left_as: the job's status when the process let go of it; lost without a word."""
 
     job: Job
     token: int
     recorder: TraceRecorder
+    left_as: str = "lost"
 
     def check(self) -> None:
         """Raise LeaseLost or JobCancelled when the work should stop."""
@@ -108,7 +112,7 @@ def run_leased(job_id: uuid.UUID, work: Callable[[LeasedJob], None]) -> None:
             leased = _claim(job_id)
             if leased is not None:
                 fault("job.leased")
-                with _heartbeat(leased), recording(leased.recorder):
+                with _logged(leased), _heartbeat(leased), recording(leased.recorder):
                     _execute(leased, work)
         except WorkerStopping:
             stopping = True
@@ -116,6 +120,19 @@ def run_leased(job_id: uuid.UUID, work: Callable[[LeasedJob], None]) -> None:
         _leave(leased, stopping)
     if stopping:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _logged(leased: LeasedJob) -> Iterator[None]:
+    """Lines of the attempt carry its ids; its end is a line and a count, whatever it was."""
+    job, began = leased.job, time.perf_counter()
+    with logged_with(job_id=job.pk, trace_id=leased.recorder.id, workspace=job.workspace_id):
+        try:
+            yield
+        finally:
+            told = {"kind": job.kind, "status": leased.left_as, "attempt": job.attempts}
+            logger.info("job.attempt_ended", extra={**told, "duration_ms": round((time.perf_counter() - began) * 1000)})
+            JOBS.labels(job.kind, leased.left_as).inc()
 
 
 def _leave(leased: LeasedJob, stopping: bool) -> None:
@@ -128,7 +145,7 @@ def _leave(leased: LeasedJob, stopping: bool) -> None:
         if leased.recorder.spans or leased.recorder.usage:
             leased.recorder.save()
     except DatabaseFailure:
-        logger.exception("job.trace_lost", extra={"job_id": str(leased.job.pk)})
+        logger.exception("job.trace_lost")
 
 
 @contextmanager
@@ -154,7 +171,7 @@ def _execute(leased: LeasedJob, work: Callable[[LeasedJob], None]) -> None:
         work(leased)
         _finish(leased, JobStatus.SUCCEEDED)
     except LeaseLost:
-        logger.warning("job.lease_lost", extra={"job_id": str(leased.job.pk)})
+        logger.warning("job.lease_lost")
     except JobCancelled:
         _finish(leased, JobStatus.CANCELLED, "cancelled", "Cancelled while it ran.")
     except TransientFailure as failure:
@@ -164,7 +181,7 @@ def _execute(leased: LeasedJob, work: Callable[[LeasedJob], None]) -> None:
     except SoftTimeLimitExceeded:
         _again_or_failed(leased, "timed_out", "It took longer than a task may.")
     except Exception as error:  # whatever the work raises is recorded on the job and logged, and may be tried again
-        logger.exception("job.attempt_failed", extra={"job_id": str(leased.job.pk)})
+        logger.exception("job.attempt_failed")
         _again_or_failed(leased, "internal_error", f"Unexpected {type(error).__name__}; the log has the details.")
 
 
@@ -213,7 +230,7 @@ def _beat(leased: LeasedJob, stop: threading.Event) -> None:
             try:
                 _renew(leased.job.pk, leased.token)
             except DatabaseFailure:
-                logger.warning("job.heartbeat_failed", extra={"job_id": str(leased.job.pk)})
+                logger.warning("job.heartbeat_failed")
                 connection.close()
     finally:
         connection.close()
@@ -226,7 +243,9 @@ def _held(leased: LeasedJob) -> Iterator[Job | None]:
         connection.close()  # a database that was restarted meanwhile is asked anew
     with transaction.atomic():
         rows = Job._unscoped.select_for_update()
-        yield rows.filter(pk=leased.job.pk, lease_token=leased.token, status=JobStatus.RUNNING).first()
+        job = rows.filter(pk=leased.job.pk, lease_token=leased.token, status=JobStatus.RUNNING).first()
+        yield job
+        leased.left_as = job.status if job is not None else "lost"
 
 
 def _finish(leased: LeasedJob, status: JobStatus, code: str = "", reason: str = "") -> None:

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from core.access import Principal
 from core.ids import uuid7
+from core.metrics import MODEL_CALLS, TOKENS
 from observability.choices import Operation, SpanStatus
 from observability.models import Run, Span, Trace, UsageRecord
 from observability.plain import plain, plain_text
@@ -186,6 +187,9 @@ def _reset_parent(token: Any) -> None:
 
 def record_usage(entry: UsageEntry) -> None:
     """Add a model call to the current trace; outside of one it is not kept."""
+    for direction, count in (("input", entry.input_tokens), ("output", entry.output_tokens)):
+        TOKENS.labels(entry.operation, entry.model_slug, direction).inc(count)
+    MODEL_CALLS.labels(entry.operation, entry.model_slug, entry.status).inc()
     recorder = _recorder.get()
     if recorder is not None:
         recorder.usage.append(entry)

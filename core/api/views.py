@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 from core.access import Permission, Principal
 from core.api.idempotency import HEADER, answered_once
 from core.api.preconditions import etag, expected_version
+from core.context import add_log_fields
 from core.exceptions import NotFound
 from core.limits import Rate, Standing, count_request
 from core.models import VersionedModel, WorkspaceScopedModel
@@ -66,6 +67,7 @@ class PrincipalMixin:
     def principal(self) -> Principal:
         """The caller in the workspace of its key, or in the one that X-Workspace names."""
         principal: Principal = self.request.auth.principal(self.request.headers.get("X-Workspace"))
+        add_log_fields(workspace=principal.workspace_id, user_id=principal.user_id, key_id=principal.key_id)
         return principal
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -60,7 +60,7 @@ def test_hang_sleeps(monkeypatch):
 
 def test_exit_ends_the_process_at_once():
     code = "import django; django.setup(); from core.faults import fault; fault('run.created'); print('alive')"
-    env = {**os.environ, "MAGNET_FAULT": "run.created", "MAGNET_ENV": "test"}
+    env = {**os.environ, "MAGNET_FAULT": "run.created", "DJANGO_SETTINGS_MODULE": "magnet.settings"}
 
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False

@@ -32,12 +32,17 @@ class DataDir:
     def files(self) -> Path:
         return self.root / "files"
 
+    @property
+    def metrics(self) -> Path:
+        """What the processes have counted since the platform started."""
+        return self.run / "metrics"
+
     def prepare(self) -> "DataDir":
         """Create the folder and its private parts. Raises PlatformError when this user cannot."""
         try:
             # Others may pass through, not list: the database's own user must reach its part.
             self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-            for private in (self.secrets, self.logs, self.files, self.run):
+            for private in (self.secrets, self.logs, self.files, self.run, self.metrics):
                 private.mkdir(mode=0o700, exist_ok=True)
             probe = self.root / f".probe-{os.getpid()}"
             probe.touch()

@@ -1,5 +1,6 @@
 """What every profile shares."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api",
     "ENUM_NAME_OVERRIDES": {
         "DocumentStatusEnum": "knowledge.choices.DocumentStatus",
         "JobStatusEnum": "observability.choices.JobStatus",
@@ -238,7 +240,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-# Logs: JSON lines, never prompts or secrets
+# Errors to Sentry, off until a DSN is set; and logs: JSON lines, never prompts or secrets
+SENTRY_DSN = ENV.secret("SENTRY_DSN")
+logging.captureWarnings(capture=True)
 LOG_LEVEL = ENV.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -251,6 +255,9 @@ LOGGING: dict[str, Any] = {
         "httpx": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
         "openai": {"level": "WARNING"},
+        # Two lines a task, whatever it does; what jobs do is logged where they are leased.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }
 

@@ -18,7 +18,7 @@ def worlds(django_db_setup: None, django_db_blocker: Any) -> Iterator[tuple[Worl
     with django_db_blocker.unblock():
         yield world("north"), world("southern")
         with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE accounts_workspace, accounts_user, accounts_auditevent CASCADE")
+            cursor.execute("TRUNCATE accounts_workspace, accounts_user, accounts_auditevent, django_session CASCADE")
 
 
 @pytest.fixture

@@ -59,8 +59,8 @@ def test_command_lines_tell_the_parts_apart_and_hold_no_secret(platform: Platfor
     commands = "\n".join(platform.processes())
 
     assert f"uvicorn magnet.asgi:application --host 127.0.0.1 --port {platform.port}" in commands
-    assert "celery -A magnet worker --queues ingest,sync,evaluate,default" in commands
-    assert "celery -A magnet.scheduler beat" in commands
+    assert "celery --quiet -A magnet worker --queues ingest,sync,evaluate,default" in commands
+    assert "celery --quiet -A magnet.scheduler beat" in commands
     for secret in (platform.data_dir / "secrets").iterdir():
         assert secret.read_text().strip() not in commands
 

@@ -20,13 +20,15 @@ from typing import Any, cast
 from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseFailure
 from django.db import connections
+from django.utils import timezone
 
 from core import lifecycle
 from core.api.problems import problem_of
-from core.context import request_id
+from core.context import add_log_fields, request_id
 from core.database import in_database
 from core.exceptions import MagnetError
 from core.faults import fault
+from core.metrics import RUN_DURATION, RUNS
 from observability.choices import RunStatus
 from observability.models import Run
 from observability.runs import closing, store
@@ -133,6 +135,8 @@ def _own_context() -> contextvars.Context:
 
 async def _execute(live: LiveRun) -> None:
     """The whole life of a run."""
+    run = live.run
+    add_log_fields(run_id=run.pk, trace_id=live.work.recorder.id, workspace=run.workspace_id)
     flusher = asyncio.create_task(_keep_flushing(live))
     try:
         ending = await _work(live)
@@ -145,8 +149,17 @@ async def _execute(live: LiveRun) -> None:
         unclosed = closing.Unclosed(live.run, live.work, ending, unstored, seq=len(live.events) + 1)
         live.append(await closing.close(unclosed))
         await store.publish(live.run.pk, live.events[live.published :])
+        _count(live, ending)
     finally:
         _live.pop(live.run.pk, None)
+
+
+def _count(live: LiveRun, ending: Ending) -> None:
+    seconds = (timezone.now() - live.run.started_at).total_seconds()
+    RUNS.labels(live.run.kind, ending.status.value).inc()
+    RUN_DURATION.labels(live.run.kind).observe(seconds)
+    told = {"kind": live.run.kind, "target": live.run.target_slug, "status": ending.status.value}
+    logger.info("run.ended", extra={**told, "duration_ms": round(seconds * 1000)})
 
 
 async def _work(live: LiveRun) -> Ending:
