@@ -7,11 +7,13 @@ class KnowledgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from core.doctor import DOCTOR_CHECKS
         from core.schedules import RECURRING
         from core.seeds import SEEDS
         from knowledge import services
         from knowledge.connectors import FilesConnector
         from knowledge.ingestion.chunking import StructureChunker
+        from knowledge.quota import quota_findings
         from knowledge.recurring import WORK
         from knowledge.seeds import seed_handbook
         from observability.job_kinds import JOB_KINDS, JobKind
@@ -26,3 +28,4 @@ class KnowledgeConfig(AppConfig):
         for name, work in WORK.items():
             RECURRING.register(name, work)
         SEEDS.register("30-knowledge", seed_handbook)
+        DOCTOR_CHECKS.register("50-quotas", quota_findings)

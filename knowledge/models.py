@@ -57,6 +57,23 @@ class KnowledgeSource(ConfigurationModel):
         verbose_name = _("knowledge source")
 
 
+class StorageUse(WorkspaceScopedModel):
+    """How many documents a workspace holds, and the bytes of their files.
+
+    Triggers on the documents keep it, so no way in or out is forgotten; its row is locked until their transaction ends,
+    so a quota holds for uploads side by side.
+    """
+
+    documents = models.BigIntegerField(default=0, db_default=0)
+    bytes = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta(WorkspaceScopedModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["workspace"], name="knowledge_use_of_workspace")]
+
+    def __str__(self) -> str:
+        return f"{self.documents} documents, {self.bytes} bytes"
+
+
 class EmbeddingIndex(WorkspaceScopedModel, TimestampedModel):
     """The vectors and lexical rows of a source for one fingerprint; the unit of switching.
 

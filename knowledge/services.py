@@ -24,6 +24,7 @@ from knowledge.indexing import remove_passages
 from knowledge.ingestion.media_types import UnsupportedType, detect
 from knowledge.ingestion.pipeline import fingerprint
 from knowledge.models import Document, EmbeddingIndex, KnowledgeSource
+from knowledge.quota import require_quota
 from knowledge.retrieval.tables import drop_partitions
 from knowledge.schemas import Chunking, storable
 from llm.choices import ModelKind
@@ -150,13 +151,14 @@ def document_upload(*, principal: Principal, source: KnowledgeSource, upload: Up
 
     A document with the same external id is replaced; its present passages answer until the new ones are ready. The same
     content again is no new work: the job is the one that is under way, or None. Raises InvalidInput (empty),
-    PayloadTooLarge, UnsupportedMediaType; nothing is stored then.
+    PayloadTooLarge, UnsupportedMediaType, QuotaExceeded; nothing is stored then.
     """
     principal.require(Permission.INGEST)
     external_id = upload.identity()
     present = _present(source, external_id, upload)
     if present is not None:
         return present, _open_jobs(source.workspace_id, [present.pk]).first()
+    require_quota(source.workspace_id, arriving=0 if _exists(source, external_id) else 1)
     stored = storage.store(upload.blocks())
     with ExitStack() as unless_saved:
         unless_saved.callback(storage.remove, stored.key)
@@ -197,6 +199,11 @@ def _present(source: KnowledgeSource, external_id: str, upload: Upload) -> Docum
     return document if alike and (current or document.status != DocumentStatus.READY) else None
 
 
+def _exists(source: KnowledgeSource, external_id: str) -> bool:
+    found: bool = source.documents.filter(external_id=external_id).exists()
+    return found
+
+
 def _media_type(stored: storage.StoredFile, filename: str) -> str:
     """The type by content. What cannot be read, but is of a known type, is accepted and fails with its reason."""
     try:
@@ -220,6 +227,7 @@ def _save(principal: Principal, source: KnowledgeSource, arrived: _Arrived) -> t
     _fill(document, arrived)
     document.full_clean(validate_unique=False, validate_constraints=False)
     document.save()
+    require_quota(document.workspace_id)
     return document, _enqueue(document, principal.user)
 
 

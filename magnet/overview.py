@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
@@ -13,6 +14,7 @@ from core.access import Permission, Principal, Role
 from core.admin_display import number
 from knowledge.choices import DocumentStatus
 from knowledge.models import Document
+from knowledge.quota import FULL_SOON, use_of
 from llm.choices import ProviderType
 from llm.models import Provider
 from observability.choices import JobStatus
@@ -50,7 +52,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return {
         **context,
         "title": _("Overview"),
-        "tiles": [*_document_tiles(documents), *_work_tiles(principal, served.count())],
+        "tiles": [*_document_tiles(documents), _storage_tile(principal), *_work_tiles(principal, served.count())],
         "steps": _steps(principal, documents["ready"] > 0, served.first()),
         "ask_tools": list(served[:6]),
         "may_configure": principal.allows(Permission.MANAGE),
@@ -72,6 +74,12 @@ def _document_tiles(documents: dict[str, int]) -> list[Tile]:
     if documents["failed"]:
         tiles.append(Tile(number(documents["failed"]), _("documents failed"), f"{url}?status__exact=failed", bad=True))
     return tiles
+
+
+def _storage_tile(principal: Principal) -> Tile:
+    use, url = use_of(principal.workspace_id), reverse("admin:knowledge_document_changelist")
+    label = _("MB of %(most)s in files") % {"most": number(settings.QUOTA_STORAGE_BYTES >> 20)}
+    return Tile(number(-(-use.bytes // 2**20)), label, url, bad=use.bytes >= FULL_SOON * settings.QUOTA_STORAGE_BYTES)
 
 
 def _work_tiles(principal: Principal, served: int) -> list[Tile]:

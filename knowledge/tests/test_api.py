@@ -239,6 +239,16 @@ class TestUploads:
         assert answer.status_code == 413
         assert [path for path in storage_dir.rglob("*") if path.is_file()] == []
 
+    def test_a_file_over_the_quota_is_refused_and_says_which(self, api, source, settings, storage_dir):
+        settings.QUOTA_STORAGE_BYTES = 1
+
+        answer = post_file(api, source)
+
+        assert (answer.status_code, answer.json()["code"]) == (413, "quota_exceeded")
+        assert "QUOTA_STORAGE_MB" in answer.json()["detail"]
+        assert [path for path in storage_dir.rglob("*") if path.is_file()] == []
+        assert not Document._unscoped.exists()
+
     @pytest.mark.parametrize(
         "name",
         ["../../etc/passwd.txt", "..\\..\\x.txt", "/etc/x.txt", "a" * 300 + ".txt", "CON.txt", "\u202etxt.exe.txt"],

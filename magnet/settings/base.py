@@ -152,6 +152,9 @@ STORAGES: dict[str, dict[str, Any]] = {
 STORAGE_DIR = _data.files
 MEDIA_ROOT = STORAGE_DIR
 MAX_DOCUMENT_BYTES = 100 * 2**20
+# What the documents of one workspace may take
+QUOTA_STORAGE_BYTES = ENV.number("QUOTA_STORAGE_MB", 10_240, least=1) * 2**20
+QUOTA_DOCUMENTS = ENV.number("QUOTA_DOCUMENTS", 100_000, least=1)
 MAX_BODY_BYTES = 110 * 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20

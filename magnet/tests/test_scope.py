@@ -17,6 +17,7 @@ ALLOWED = {
     "knowledge/indexing.py": "rows of a document that a service has locked",
     "knowledge/ingesting.py": "tasks start from the id of a job",
     "knowledge/maintenance.py": "tasks start from the id of a job",
+    "knowledge/quota.py": "the doctor looks at all workspaces",
     "knowledge/services.py": "locks a row that the caller was given",
     "knowledge/recurring.py": "cleans up for all workspaces",
     "llm/selectors.py": "a model that a row of the workspace refers to",
