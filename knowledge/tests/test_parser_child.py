@@ -16,10 +16,10 @@ from plugins.registry import PLUGINS
 
 @pytest.fixture
 def child(monkeypatch):
-    """A child's inside; the limit on CPU that it sets is taken back."""
+    """A child's inside, whose share of memory is not that of a long test run; its limit on CPU is taken back."""
     monkeypatch.setitem(PLUGINS.parsers._items, "hostile", HostileParser())
     before = resource.getrlimit(resource.RLIMIT_CPU)
-    yield _Child(Limits(cpu_seconds=3600, characters=1000), _Guard())
+    yield _Child(Limits(cpu_seconds=3600, characters=1000, recycle_bytes=1 << 50), _Guard())
     resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
