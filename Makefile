@@ -46,8 +46,8 @@ lock: ## Resolve requirements*.txt into the lock files
 	rm -rf $(VENV)-lock
 	"$$(sh .ci/environment --python)" -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet uv
-	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-header requirements.txt --output-file requirements.lock
-	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-header --constraint requirements.lock requirements-dev.txt --output-file requirements-dev.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --generate-hashes --no-header requirements.txt --output-file requirements.lock
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --no-emit-index-url --generate-hashes --no-header --constraint requirements.lock requirements-dev.txt --output-file requirements-dev.lock
 	rm -rf $(VENV)-lock
 
 clean: ## Remove the environment and caches, never the data
