@@ -31,6 +31,21 @@ class SpanStatus(TextChoices):
     ERROR = "error", _("Error")
 
 
+class ObservabilityLevel(TextChoices):
+    """How much of what was said is kept (ADR 12)."""
+
+    NONE = "none", _("None: no contents, also not of the run itself once it is over")
+    METADATA = "metadata", _("Metadata: the run keeps question and answer, its trace only ids and sizes")
+    FULL = "full", _("Full: the trace keeps prompts, passages and answers, too")
+
+
+class Grain(TextChoices):
+    """The span of time that one row of rolled-up usage covers, in UTC."""
+
+    HOUR = "hour", _("Hour")
+    DAY = "day", _("Day")
+
+
 class Operation(TextChoices):
     """The names of OpenTelemetry's `gen_ai.operation.name`, and ours where it has none."""
 

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
@@ -13,7 +14,17 @@ from core.models import TimestampedModel, WorkspaceScopedModel
 from core.queue import Queue
 from core.schedules import BadCron, UnknownZone, next_run
 from core.states import StatefulModel, Transitions
-from observability.choices import JobStatus, Operation, Outcome, RunKind, RunStatus, ScheduleStatus, SpanStatus
+from observability.choices import (
+    Grain,
+    JobStatus,
+    ObservabilityLevel,
+    Operation,
+    Outcome,
+    RunKind,
+    RunStatus,
+    ScheduleStatus,
+    SpanStatus,
+)
 
 
 class Job(StatefulModel, WorkspaceScopedModel, TimestampedModel):
@@ -172,7 +183,10 @@ class Span(WorkspaceScopedModel):
 
 
 class Run(StatefulModel, WorkspaceScopedModel, TimestampedModel):
-    """One execution of a tool, through any door. `answer` is the whole answer object once it is closed."""
+    """One execution of a tool, through any door. `answer` is the whole answer object once it is closed.
+
+    capture: at `none`, input, content, answer and events are emptied soon after the end; emptied_at says when.
+    """
 
     TRANSITIONS: ClassVar[Transitions] = {
         RunStatus.RUNNING: frozenset(
@@ -201,6 +215,14 @@ class Run(StatefulModel, WorkspaceScopedModel, TimestampedModel):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     key_id = models.UUIDField(null=True, blank=True)
+    capture = models.CharField(
+        _("kept"),
+        max_length=10,
+        choices=ObservabilityLevel.choices,
+        default=ObservabilityLevel.METADATA,
+        db_default=ObservabilityLevel.METADATA.value,
+    )
+    emptied_at = models.DateTimeField(_("emptied"), null=True, blank=True)
     trace = models.ForeignKey(Trace, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
     last_seq = models.PositiveIntegerField(default=0)
     process = models.CharField(max_length=100, blank=True)
@@ -216,6 +238,11 @@ class Run(StatefulModel, WorkspaceScopedModel, TimestampedModel):
         indexes = [
             models.Index(fields=["workspace", "-id"], name="observability_run_newest"),
             models.Index(fields=["lease_expires_at"], condition=Q(status="running"), name="observability_run_open"),
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(capture="none", emptied_at__isnull=True),
+                name="observability_run_to_empty",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -240,7 +267,11 @@ class RunEvent(WorkspaceScopedModel):
 
 
 class UsageRecord(WorkspaceScopedModel):
-    """Tokens and time of one call of a model, by the model that really replied."""
+    """Tokens and time of one call of a model, by the model that really replied.
+
+    target_kind, target_slug: the tool of the run, or the kind of work, that it was spent for. rolled_up: it is counted
+    in UsageRollup; from then on it does not change.
+    """
 
     trace = models.ForeignKey(Trace, on_delete=models.SET_NULL, null=True, blank=True, related_name="usage")
     run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, blank=True, related_name="usage")
@@ -262,11 +293,65 @@ class UsageRecord(WorkspaceScopedModel):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     key_id = models.UUIDField(null=True, blank=True)
+    target_kind = models.CharField(_("kind of work"), max_length=50, blank=True, default="", db_default="")
+    target_slug = models.CharField(_("tool"), max_length=100, blank=True, default="", db_default="")
     created_at = models.DateTimeField(_("time"), default=timezone.now)
+    rolled_up = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta(WorkspaceScopedModel.Meta):
         ordering = ["-id"]
-        indexes = [models.Index(fields=["workspace", "-id"], name="observability_usage_newest")]
+        indexes = [
+            models.Index(fields=["workspace", "-id"], name="observability_usage_newest"),
+            models.Index(
+                fields=["workspace", "created_at"], condition=Q(rolled_up=False), name="observability_usage_tail"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.operation} {self.model_slug}"
+
+
+class UsageRollup(WorkspaceScopedModel):
+    """Usage of one hour or day (UTC), added up for each combination of who, what and how it ended.
+
+    user_id and key_id are plain ids: the sums outlive people and keys. unpriced: calls without a known price.
+    latency_buckets, latency_counts: a sketch of the durations, as `observability.usage.latency` reads it.
+    """
+
+    grain = models.CharField(max_length=4, choices=Grain.choices)
+    start = models.DateTimeField()
+    operation = models.CharField(max_length=30, choices=Operation.choices)
+    provider_slug = models.CharField(max_length=100)
+    model_slug = models.CharField(max_length=100)
+    target_kind = models.CharField(max_length=50, blank=True)
+    target_slug = models.CharField(max_length=100, blank=True)
+    key_id = models.UUIDField(null=True, blank=True)
+    user_id = models.UUIDField(null=True, blank=True)
+    status = models.CharField(max_length=10, choices=SpanStatus.choices)
+    currency = models.CharField(max_length=3)
+    calls = models.PositiveBigIntegerField(default=0)
+    estimated = models.PositiveBigIntegerField(default=0)
+    unpriced = models.PositiveBigIntegerField(default=0)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    cached_input_tokens = models.PositiveBigIntegerField(default=0)
+    reasoning_tokens = models.PositiveBigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=20, decimal_places=8, default=0)
+    duration_ms = models.FloatField(default=0)
+    latency_buckets = ArrayField(models.SmallIntegerField(), default=list)
+    latency_counts = ArrayField(models.BigIntegerField(), default=list)
+
+    class Meta(WorkspaceScopedModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    "workspace", "grain", "start", "operation", "provider_slug", "model_slug", "target_kind",
+                    "target_slug", "key_id", "user_id", "status", "currency",
+                ],
+                nulls_distinct=False,
+                name="observability_rollup_once",
+            )
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.grain} {self.start:%Y-%m-%d %H:%M} {self.model_slug}"

@@ -19,6 +19,7 @@ from observability.plain import plain
 from observability.runs.live import PROCESS
 from observability.runs.store import LEASE
 from observability.scheduling import hand_out, next_time
+from observability.tracing import level_of
 
 SCHEDULE_FIELDS = {"cron", "zone", "is_enabled"}
 
@@ -118,6 +119,7 @@ def run_create(*, principal: Principal, kind: RunKind, target: Any, variant: Any
         input=plain(given),
         user_id=principal.user_id,
         key_id=principal.key_id,
+        capture=level_of(variant),
         process=PROCESS,
         lease_expires_at=timezone.now() + LEASE,
     )

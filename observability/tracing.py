@@ -14,7 +14,7 @@ from django.db import transaction
 from core.access import Principal
 from core.ids import uuid7
 from core.metrics import MODEL_CALLS, TOKENS
-from observability.choices import Operation, SpanStatus
+from observability.choices import ObservabilityLevel, Operation, SpanStatus
 from observability.models import Run, Span, Trace, UsageRecord
 from observability.plain import plain, plain_text
 
@@ -59,6 +59,7 @@ class SpanRecord:
 class TraceRecorder:
     """The trace of one run or of one attempt at a job, until it is stored by `save()`.
 
+    target: slug of the tool that runs, if any. capture: whether spans keep contents.
     usage_stored: how many entries of the usage are in the database already.
     """
 
@@ -67,6 +68,8 @@ class TraceRecorder:
     workspace_id: uuid.UUID
     user_id: uuid.UUID | None = None
     key_id: uuid.UUID | None = None
+    target: str = ""
+    capture: ObservabilityLevel = ObservabilityLevel.METADATA
     id: uuid.UUID = field(default_factory=uuid7)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     spans: list[SpanRecord] = field(default_factory=list)
@@ -131,6 +134,8 @@ class TraceRecorder:
             run=run,
             user_id=self.user_id,
             key_id=self.key_id,
+            target_kind=self.kind[:50],
+            target_slug=self.target[:100],
             **{name: getattr(entry, name) for name in UsageEntry.__dataclass_fields__},
         )
 
@@ -139,11 +144,38 @@ _recorder: ContextVar[TraceRecorder | None] = ContextVar("recorder", default=Non
 _parent: ContextVar[uuid.UUID | None] = ContextVar("parent_span", default=None)
 
 
-def start_trace(name: str, kind: str, principal: Principal) -> TraceRecorder:
-    """A recorder for work that this caller started. `recording()` makes it the current one."""
+def start_trace(
+    name: str,
+    kind: str,
+    principal: Principal,
+    *,
+    target: str = "",
+    capture: ObservabilityLevel = ObservabilityLevel.METADATA,
+) -> TraceRecorder:
+    """A recorder for work that this caller started. `recording()` makes it the current one.
+
+    target: slug of the tool that runs; usage is added up by it.
+    """
     return TraceRecorder(
-        name=name, kind=kind, workspace_id=principal.workspace_id, user_id=principal.user_id, key_id=principal.key_id
+        name=name,
+        kind=kind,
+        workspace_id=principal.workspace_id,
+        user_id=principal.user_id,
+        key_id=principal.key_id,
+        target=target,
+        capture=capture,
     )
+
+
+def level_of(variant: object) -> ObservabilityLevel:
+    """How much a run of this variant keeps: its `observability_level`, or metadata where it has none."""
+    return ObservabilityLevel(getattr(variant, "observability_level", ObservabilityLevel.METADATA))
+
+
+def level_now() -> ObservabilityLevel:
+    """What the current trace keeps of contents; nothing outside of one."""
+    recorder = _recorder.get()
+    return ObservabilityLevel.NONE if recorder is None else recorder.capture
 
 
 @contextmanager

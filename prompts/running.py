@@ -15,7 +15,7 @@ from observability.choices import RunKind
 from observability.models import Run
 from observability.runs.work import Closing, Started, Work
 from observability.services import run_create
-from observability.tracing import start_trace
+from observability.tracing import level_of, start_trace
 from plugins.contracts import ChatMessage, ChatRequest, FinishReason, MessageRole, OutputFormat
 from prompts.engine import PromptPlan, PromptState, complete
 from prompts.models import PromptTemplate, PromptVariant
@@ -50,7 +50,13 @@ def prompt_start(
         events=complete(plan, state),
         content=lambda: state.content,
         close=_closing(state),
-        recorder=start_trace(f"prompt {template.slug}", RunKind.PROMPT_TEMPLATE, principal),
+        recorder=start_trace(
+            f"prompt {template.slug}",
+            RunKind.PROMPT_TEMPLATE,
+            principal,
+            target=run.target_slug,
+            capture=level_of(pinned),
+        ),
     )
     return Started(run, work)
 

@@ -12,7 +12,7 @@ from observability.choices import RunKind
 from observability.models import Run
 from observability.runs.work import Closing, Started, Work
 from observability.services import run_create
-from observability.tracing import start_trace
+from observability.tracing import level_of, start_trace
 from rag.answering.answer import answer_object, incomplete
 from rag.answering.engine import AnswerState, Question, answer, settle
 from rag.models import RagTool, RagVariant, RetrievalTool
@@ -44,7 +44,9 @@ def question_start(*, principal: Principal, tool: RagTool, question: Question, v
         events=answer(plan, question, state),
         content=lambda: state.content,
         close=_closing_of_answer(state),
-        recorder=start_trace(f"rag {tool.slug}", RunKind.RAG_TOOL, principal),
+        recorder=start_trace(
+            f"rag {tool.slug}", RunKind.RAG_TOOL, principal, target=run.target_slug, capture=level_of(pinned)
+        ),
     )
     return Started(run, work)
 
@@ -86,7 +88,9 @@ def search_start(  # what a search request holds
         events=search_events(plan, query, filters, state),
         content=lambda: "",
         close=_closing_of_search(state),
-        recorder=start_trace(f"search {tool.slug}", RunKind.RETRIEVAL_TOOL, principal),
+        recorder=start_trace(
+            f"search {tool.slug}", RunKind.RETRIEVAL_TOOL, principal, target=run.target_slug, capture=level_of(pinned)
+        ),
     )
     return Started(run, work)
 

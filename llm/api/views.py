@@ -73,7 +73,7 @@ class ModelViewSet(ConfigurationViewSet):
     def test(self, request: Request, id: str) -> Response:
         """Call the model once. A model that does not answer is a 502 or 503 that says why."""
         model = self.get_object()
-        recorder = start_trace(f"Test of {model.slug}", "model_test", self.principal)
+        recorder = start_trace(f"Test of {model.slug}", "model_test", self.principal, target=model.slug)
         try:
             with recording(recorder):
                 trial = async_to_sync(try_model)(model)

@@ -5,17 +5,27 @@ import math
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
 from accounts.tests.factories import MembershipFactory, principal_of
-from observability.choices import Operation, SpanStatus
+from observability.choices import ObservabilityLevel, Operation, SpanStatus
 from observability.models import Span, Trace, UsageRecord
 from observability.plain import plain, plain_text
 from observability.runs.events import Event, EventName
 from observability.runs.frames import FRAME_BYTES, framed
 from observability.tests.factories import RunFactory
-from observability.tracing import TraceRecorder, UsageEntry, record_usage, recording, span, start_trace
+from observability.tracing import (
+    TraceRecorder,
+    UsageEntry,
+    level_now,
+    level_of,
+    record_usage,
+    recording,
+    span,
+    start_trace,
+)
 
 
 @pytest.fixture
@@ -196,3 +206,28 @@ def test_a_large_event_is_cut_and_says_so(data):
 
 def test_an_empty_delta_stays_one_event():
     assert list(framed(Event(EventName.MESSAGE_DELTA, {"text": ""}))) == [Event(EventName.MESSAGE_DELTA, {"text": ""})]
+
+
+# --- who and how much
+
+
+@pytest.mark.django_db
+def test_usage_says_which_tool_it_was_spent_for():
+    recorder = start_trace("rag handbook-qa", "rag_tool", principal_of(MembershipFactory()), target="handbook-qa")
+    with recording(recorder):
+        record_usage(entry(7))
+
+    recorder.save()
+
+    usage = UsageRecord._unscoped.get()
+    assert (usage.target_kind, usage.target_slug, usage.rolled_up) == ("rag_tool", "handbook-qa", False)
+
+
+@pytest.mark.parametrize("given, level", [("none", "none"), ("full", "full"), (None, "metadata")])
+def test_a_trace_keeps_what_the_variant_says(given, level):
+    variant = SimpleNamespace(**({"observability_level": given} if given else {}))
+    recorder = TraceRecorder("a", "b", uuid.uuid4(), capture=level_of(variant))
+
+    with recording(recorder):
+        assert level_now() == level
+    assert level_now() == ObservabilityLevel.NONE
