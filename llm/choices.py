@@ -21,3 +21,4 @@ def provider_types() -> list[tuple[str, str]]:
 class ModelKind(TextChoices):
     CHAT = "chat", _("Chat")
     EMBEDDING = "embedding", _("Embedding")
+    RERANK = "rerank", _("Rerank")

@@ -15,9 +15,11 @@ from llm.batches import Batch, batches
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model
 from llm.providers.connections import connection
-from llm.recording import Spent, explained, request_attributes
+from llm.ranking import checked_scores, rerank_request, rerank_usage
+from llm.recording import Spent, broken_calls, explained, request_attributes
 from llm.retries import Deadline, pause
-from llm.tokens import count_tokens, estimate_tokens
+from llm.tokens import count_tokens, counted_usage, estimate_tokens
+from llm.tool_calls import CallsBroken, checked
 from llm.vectors import assemble
 from observability.choices import Operation
 from observability.tracing import span
@@ -29,6 +31,9 @@ from plugins.contracts import (
     EmbeddingResponse,
     FinishReason,
     ProviderFailure,
+    RerankRequest,
+    RerankResponse,
+    RerankScore,
     TokenUsage,
     Vectors,
 )
@@ -38,7 +43,7 @@ CONCURRENT_REQUESTS = 4
 
 T = TypeVar("T")
 
-__all__ = ["count_tokens", "embed", "embed_sync", "stream_chat"]
+__all__ = ["count_tokens", "embed", "embed_sync", "rerank", "stream_chat"]
 
 
 def require_usable(model: Model, kind: ModelKind) -> None:
@@ -58,7 +63,8 @@ async def stream_chat(
 
     Failures that may pass are retried before the first text. After it nothing is said twice: whatever breaks off then
     ends in `provider_cut`, with the text kept. deadline: seconds for the whole.
-    Raises UpstreamError or ServiceUnavailable, in our words.
+    Tool calls come in the last delta, whole and checked; those that are not whole are never handed out.
+    Raises ToolCallsBroken, UpstreamError or ServiceUnavailable, in our words.
     """
     require_usable(model, ModelKind.CHAT)
     request = replace(request, model=model.identifier)
@@ -73,13 +79,18 @@ async def stream_chat(
                         yield delta
                     else:
                         last = delta
-            last = replace(last, usage=last.usage or _counted(request, text), model=last.model or model.identifier)
+            usage = last.usage or counted_usage(request, text, last.tool_calls)
+            last = replace(last, usage=usage, model=last.model or model.identifier)
+            last = checked(last)
             yield last
+        except CallsBroken as broken:
+            spent.failed = True
+            raise broken_calls(broken, model, last, text) from None
         except ProviderFailure as failure:
             spent.failed = True
             raise explained(failure, model) from None
         finally:
-            usage = last.usage or (TokenUsage() if spent.failed else _counted(request, text))
+            usage = last.usage or (TokenUsage() if spent.failed else counted_usage(request, text))
             spent.add(usage, last.model)
             record.set(**{"gen_ai.response.finish_reasons": [str(last.finish_reason)]})
             spent.record(record)
@@ -114,12 +125,6 @@ async def _deltas(model: Model, request: ChatRequest, deadline: Deadline) -> Asy
                 yield delta
 
 
-def _counted(request: ChatRequest, text: str) -> TokenUsage:
-    """A vendor that sends no usage is counted by us, and the figures are marked."""
-    given = sum(estimate_tokens(message.content) for message in request.messages)
-    return TokenUsage(input_tokens=given, output_tokens=estimate_tokens(text), estimated=True)
-
-
 async def embed(
     model: Model, texts: Sequence[str], *, purpose: EmbeddingPurpose, deadline: float = DEADLINE_SECONDS
 ) -> Vectors:
@@ -146,6 +151,41 @@ async def embed(
 def embed_sync(model: Model, texts: Sequence[str], *, purpose: EmbeddingPurpose) -> Vectors:
     """The same for workers and commands."""
     return run_in_loop(embed(model, texts, purpose=purpose))
+
+
+async def rerank(
+    model: Model, query: str, documents: Sequence[str], *, top_n: int | None = None, deadline: float = DEADLINE_SECONDS
+) -> tuple[RerankScore, ...]:
+    """The documents' scores for the query, best first; top_n: how many are wanted. deadline: seconds for the whole.
+
+    Raises UpstreamError or ServiceUnavailable, in our words; a score for a document that was not sent is refused.
+    """
+    require_usable(model, ModelKind.RERANK)
+    if not documents:
+        return ()
+    request = rerank_request(model, query, documents, top_n)
+    spent, left = Spent(model, Operation.RERANK), Deadline(deadline)
+    with span(f"rerank {model.slug}", Operation.RERANK, **request_attributes(model)) as record:
+        record.set(**{"magnet.inputs": len(documents)})
+        try:
+            answer = await _reranked(model, request, left, spent)
+            spent.add(rerank_usage(request, answer), answer.model)
+            return checked_scores(answer, len(documents))
+        except ProviderFailure as failure:
+            spent.failed = True
+            raise explained(failure, model) from None
+        finally:
+            spent.record(record)
+
+
+async def _reranked(model: Model, request: RerankRequest, deadline: Deadline, spent: Spent) -> RerankResponse:
+    while True:
+        spent.requests += 1
+        try:
+            async with connection(model) as provider:
+                return await deadline.within(provider.rerank(request))
+        except ProviderFailure as failure:
+            await pause(failure, spent.requests, deadline)
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

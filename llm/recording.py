@@ -4,11 +4,12 @@ import time
 from dataclasses import dataclass, field, replace
 
 from core.exceptions import ServiceUnavailable, UpstreamError
+from llm.exceptions import ToolCallsBroken
 from llm.models import Model
 from llm.retries import RETRYABLE
 from observability.choices import Operation, SpanStatus
 from observability.tracing import SpanRecord, UsageEntry, record_usage
-from plugins.contracts import ProviderFailure, TokenUsage
+from plugins.contracts import ChatDelta, ProviderFailure, TokenUsage
 
 
 def request_attributes(model: Model) -> dict[str, object]:
@@ -75,3 +76,10 @@ def explained(failure: ProviderFailure, model: Model) -> UpstreamError | Service
         wait = None if failure.retry_after is None else max(1, round(failure.retry_after))
         return ServiceUnavailable(failure.message, hint=hint, retry_after=wait)
     return UpstreamError(failure.message, hint=hint)
+
+
+def broken_calls(broken: Exception, model: Model, last: ChatDelta, text: str) -> ToolCallsBroken:
+    """Calls that must not run, as an error of ours that carries what the answer cost."""
+    hint = f"Model '{model.slug}' of provider '{model.provider.slug}'."
+    usage = last.usage or TokenUsage()
+    return ToolCallsBroken(str(broken), hint=hint, text=text, usage=usage, model=last.model)

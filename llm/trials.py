@@ -35,6 +35,9 @@ async def try_model(model: Model) -> Trial:
     if model.kind == ModelKind.EMBEDDING:
         vectors = await client.embed(model, [PASSAGE], purpose=EmbeddingPurpose.PASSAGE, deadline=TRIAL_SECONDS)
         return Trial(_milliseconds(started), model.identifier, dimensions=vectors.shape[1])
+    if model.kind == ModelKind.RERANK:
+        await client.rerank(model, "What does a test call reach?", [PASSAGE, "Rain."], deadline=TRIAL_SECONDS)
+        return Trial(_milliseconds(started), model.identifier)
     question = "What does the test call of a model reach?"
     request = ChatRequest(
         model=model.identifier,

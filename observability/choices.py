@@ -52,6 +52,7 @@ class Operation(TextChoices):
     CHAT = "chat", _("Chat")
     EMBEDDINGS = "embeddings", _("Embeddings")
     RETRIEVAL = "retrieval", _("Retrieval")
+    RERANK = "rerank", _("Rerank")
     RUN = "run", _("Run")
 
 

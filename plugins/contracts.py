@@ -4,6 +4,7 @@ Everything that crosses the boundary is a frozen dataclass or a plain type, so t
 another process. Offsets count Unicode code points, as Python's `str` does.
 """
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -174,12 +175,81 @@ class MessageRole(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"  # what a tool returned; answers the call `tool_call_id` of the assistant before it
+
+
+SPOKEN_ROLES = (MessageRole.SYSTEM, MessageRole.USER, MessageRole.ASSISTANT)
+"""The roles that people write: in templates, in histories, in examples."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture for a model that sees. media_type: `image/png`, `image/jpeg`, `image/webp` or `image/gif`."""
+
+    data: bytes
+    media_type: str
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A tool that a model may call. name: letters, digits, `_` and `-`, at most 64. parameters: a JSON Schema of
+    the type object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+class ToolMode(StrEnum):
+    AUTO = "auto"
+    NONE = "none"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True)
+class NamedTool:
+    """The model has to call this tool."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that a model asks for. id: the vendor's, or one that its provider made where the vendor sends none.
+
+    arguments: JSON text, exactly as it came: a provider never repairs, completes or replaces it. What `llm.client`
+    hands out has been checked: it is the text of a JSON object.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+    def parsed(self) -> dict[str, Any]:
+        """The arguments as an object. Raises ValueError when they are none: then the call must not run."""
+        value = json.loads(self.arguments, parse_constant=_no_number)
+        if not isinstance(value, dict):
+            raise ValueError(f"The arguments of the call of '{self.name}' are no JSON object.")
+        return value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON number.")
 
 
 @dataclass(frozen=True)
 class ChatMessage:
+    """One turn. tool_calls: what the assistant asked for in it. tool_call_id: of the call that a TOOL turn answers.
+
+    continuation: of an assistant's turn, the `continuation` of the delta that ended it.
+    """
+
     role: MessageRole
     content: str
+    images: tuple[Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    continuation: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,9 +278,22 @@ class OutputFormat:
     schema: Mapping[str, Any] | None = None
 
 
+class ReasoningEffort(StrEnum):
+    """How long a model that reasons may think; each vendor's nearest setting is used."""
+
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
 @dataclass(frozen=True)
 class ChatRequest:
-    """One call of a chat model. `model` is the vendor's identifier. Settings that are None are not sent."""
+    """One call of a chat model. `model` is the vendor's identifier. Settings that are None are not sent.
+
+    stop: the answer ends before any of these texts. seed: for answers that repeat, where the vendor can.
+    tool_choice: None leaves it to the vendor, which is AUTO with tools.
+    """
 
     model: str
     messages: tuple[ChatMessage, ...]
@@ -219,6 +302,11 @@ class ChatRequest:
     max_tokens: int | None = None
     grounding: Grounding | None = None
     output: OutputFormat | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolMode | NamedTool | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +323,7 @@ class TokenUsage:
 class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
     CONTENT_FILTER = "content_filter"
     PROVIDER_CUT = "provider_cut"  # the stream ended without a finish reason
 
@@ -244,6 +333,10 @@ class ChatDelta:
     """A piece of a streamed answer. The last one carries `finish_reason`, `usage` and the model that replied.
 
     refused: the model says that the passages hold no answer.
+    reasoning: a piece of what the model thinks aloud; never a part of the answer.
+    tool_calls: in the last delta only. A provider puts there whatever calls had begun, however the stream ended, as
+    raw text; `llm.client` hands out complete and checked ones, with the reason TOOL_CALLS, or raises.
+    continuation: in the last delta; what the vendor wants back with this turn (signed thoughts), opaque to all others.
     """
 
     text: str = ""
@@ -251,6 +344,9 @@ class ChatDelta:
     usage: TokenUsage | None = None
     model: str = ""
     refused: bool = False
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    continuation: str = ""
 
 
 @dataclass(frozen=True)
@@ -270,26 +366,89 @@ class EmbeddingResponse:
     model: str = ""
 
 
+@dataclass(frozen=True)
+class RerankRequest:
+    """top_n: how many of the documents are scored in the answer; None: all."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    top_n: int | None = None
+
+
+@dataclass(frozen=True)
+class RerankScore:
+    """index: of the document in the request. score: higher is better; its scale is the model's own."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class RerankResponse:
+    """scores: best first, each document at most once. usage: vendors that bill by search send no tokens."""
+
+    scores: tuple[RerankScore, ...]
+    usage: TokenUsage
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A model that a vendor offers. kind: `chat`, `embedding`, `rerank`, or empty where the vendor does not say."""
+
+    identifier: str
+    kind: str = ""
+    title: str = ""
+
+
 class ProviderFailure(Exception):
     """A vendor's call failed.
 
     kind: unauthorized, rate_limited, overloaded, timeout, connection, refused, bad_request, server, bad_response,
     unsupported.
     message: ours, safe to show. retry_after: seconds, where the vendor named them.
+    status: of the HTTP answer. vendor_message: what the vendor says itself, without secrets; only for those who
+    configure the provider.
     """
 
-    def __init__(self, kind: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        status: int | None = None,
+        vendor_message: str = "",
+    ) -> None:
         super().__init__(kind, message)
         self.kind = kind
         self.message = message
         self.retry_after = retry_after
+        self.status = status
+        self.vendor_message = vendor_message
 
 
 class Provider(Protocol):
-    """A connection to a vendor, made for one endpoint and credential. Every call is cancellable."""
+    """A connection to a vendor, made for one endpoint and credential. Every call is cancellable.
 
-    def stream_chat(self, request: ChatRequest) -> AsyncIterator[ChatDelta]: ...
+    Derive from it: what the vendor does not offer is then refused as unsupported. All raise ProviderFailure.
+    """
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse: ...
+    def stream_chat(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        """The answer as it comes; the last delta and no other has a finish reason."""
+        raise ProviderFailure("unsupported", f"This provider has no chat models, such as '{request.model}'.")
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """One request. The caller keeps to the vendor's limits on inputs and tokens."""
+        raise ProviderFailure("unsupported", f"This provider has no embedding models, such as '{request.model}'.")
+
+    async def rerank(self, request: RerankRequest) -> RerankResponse:
+        """Score each document for the query."""
+        raise ProviderFailure("unsupported", f"This provider has no rerank models, such as '{request.model}'.")
+
+    async def list_models(self) -> tuple[ListedModel, ...]:
+        """What the credential may use, in the vendor's order."""
+        raise ProviderFailure("unsupported", "This provider does not list its models; enter the identifier.")
 
     async def close(self) -> None: ...

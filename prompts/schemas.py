@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import jsonschema
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
@@ -19,7 +19,7 @@ class PromptMessage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    role: MessageRole
+    role: Literal[MessageRole.SYSTEM, MessageRole.USER, MessageRole.ASSISTANT]
     content: str = Field(max_length=100_000)
 
 

@@ -28,7 +28,7 @@ class OpenAIFactory:
         return str(ProviderType.OPENAI.label)
 
     def __call__(self, *, base_url: str, api_key: str, timeout_seconds: float) -> Provider:
-        from llm.providers.openai import OpenAIProvider
+        from llm.providers.openai.provider import OpenAIProvider
 
         return OpenAIProvider(base_url=base_url, api_key=api_key, timeout_seconds=timeout_seconds)
 

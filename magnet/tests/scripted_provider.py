@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from magnet.tests import scripted_tools  # noqa: F401  # registers its models
 from magnet.tests.scripted_answers import CHAT, EMBEDDINGS
 
 REASONS = {200: "OK", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}

@@ -15,7 +15,7 @@ from core.api.serializers import (
 )
 from llm.models import Model
 from observability.api.serializers import RunAnswer, TurnSerializer
-from plugins.contracts import MessageRole
+from plugins.contracts import SPOKEN_ROLES
 from prompts.models import PromptTemplate, PromptVariant
 from prompts.rendering import VariableType
 
@@ -30,7 +30,7 @@ MAX_TURNS = 100
 class PromptMessageSerializer(serializers.Serializer[Any]):
     """A message; `{{ name }}` in its content is replaced by a variable, never evaluated."""
 
-    role = serializers.ChoiceField(choices=[role.value for role in MessageRole])
+    role = serializers.ChoiceField(choices=[role.value for role in SPOKEN_ROLES])
     content = serializers.CharField(max_length=MAX_CHARS, trim_whitespace=False, allow_blank=True)
 
 

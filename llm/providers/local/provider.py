@@ -14,6 +14,7 @@ from plugins.contracts import (
     EmbeddingRequest,
     EmbeddingResponse,
     FinishReason,
+    Provider,
     ProviderFailure,
     TokenUsage,
 )
@@ -26,7 +27,7 @@ LIMITS = (
 PIECE = re.compile(r"\s*\S+(?:\s+\S+){0,2}")
 
 
-class LocalProvider:
+class LocalProvider(Provider):
     """Models of this machine. The work is done in a thread, so that the event loop goes on."""
 
     async def close(self) -> None:

@@ -12,13 +12,15 @@ from django.conf import settings
 
 from core.exceptions import MagnetError
 from core.outbound import OutboundUse, async_client
+from llm.providers.collecting import CallCollector
+from llm.providers.openai.requests import chat_arguments
 from plugins.contracts import (
     ChatDelta,
     ChatRequest,
     EmbeddingRequest,
     EmbeddingResponse,
     FinishReason,
-    OutputFormat,
+    Provider,
     ProviderFailure,
     TokenUsage,
 )
@@ -27,11 +29,13 @@ CONNECT_SECONDS = 5.0
 FINISH_REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
 }
 
 
-class OpenAIProvider:
+class OpenAIProvider(Provider):
     """A connection to one endpoint. Use it on one event loop, and close it."""
 
     def __init__(self, *, base_url: str, api_key: str, timeout_seconds: float) -> None:
@@ -55,9 +59,9 @@ class OpenAIProvider:
     async def stream_chat(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
         """Deltas as they come. A stream that ends without a finish reason was cut, and says so in its last delta."""
         with _failures():
-            stream = await self._client.chat.completions.create(**_chat_arguments(request))
+            stream = await self._client.chat.completions.create(**chat_arguments(request))
             await _require_events(stream)
-        finish, usage, model = FinishReason.PROVIDER_CUT, None, ""
+        finish, usage, model, calls = FinishReason.PROVIDER_CUT, None, "", CallCollector()
         try:
             async for chunk in _guarded(stream):
                 model = getattr(chunk, "model", None) or model
@@ -65,11 +69,13 @@ class OpenAIProvider:
                 for choice in [c for c in getattr(chunk, "choices", None) or [] if c.index == 0]:
                     if choice.finish_reason:
                         finish = FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
-                    if choice.delta is not None and choice.delta.content:
-                        yield ChatDelta(text=choice.delta.content)
+                    if choice.delta is not None:
+                        _collect(calls, choice.delta)
+                        if choice.delta.content:
+                            yield ChatDelta(text=choice.delta.content)
         finally:
             await stream.close()
-        yield ChatDelta(finish_reason=finish, usage=usage, model=model or request.model)
+        yield ChatDelta(finish_reason=finish, usage=usage, model=model or request.model, tool_calls=calls.calls())
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """One request. The caller keeps to the vendor's limits on inputs and tokens."""
@@ -87,23 +93,15 @@ class OpenAIProvider:
         return EmbeddingResponse(vectors, spent, answer.model or request.model)
 
 
-def _chat_arguments(request: ChatRequest) -> dict[str, Any]:
-    settings = {"temperature": request.temperature, "top_p": request.top_p, "max_tokens": request.max_tokens}
-    return {
-        "model": request.model,
-        "messages": [{"role": message.role.value, "content": message.content} for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **{name: value for name, value in settings.items() if value is not None},
-        **({} if request.output is None else {"response_format": _response_format(request.output)}),
-    }
-
-
-def _response_format(output: OutputFormat) -> dict[str, Any]:
-    """A schema is a request here and not a promise (`strict` knows a part of JSON Schema only): callers check."""
-    if output.schema is None:
-        return {"type": "json_object"}
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(output.schema)}}
+def _collect(calls: CallCollector, delta: Any) -> None:
+    for piece in getattr(delta, "tool_calls", None) or []:
+        function = piece.function
+        calls.add(
+            piece.index,
+            id=piece.id or "",
+            name=(function and function.name) or "",
+            arguments=(function and function.arguments) or "",
+        )
 
 
 async def _require_events(stream: Any) -> None:
