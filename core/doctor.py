@@ -43,7 +43,16 @@ DOCTOR_CHECKS: Registry[DoctorCheck] = Registry("doctor check")
 
 def examine() -> list[Finding]:
     """The findings of all checks, in the order of their names."""
-    return [finding for _, check in DOCTOR_CHECKS.items() for finding in check()]
+    return [finding for name, check in DOCTOR_CHECKS.items() for finding in _findings_of(name, check)]
+
+
+def _findings_of(name: str, check: DoctorCheck) -> list[Finding]:
+    """What a check finds; one that asks a database which is away says so, and the others go on."""
+    try:
+        return list(check())
+    except DatabaseError:
+        subject = name.partition("-")[2] or name
+        return [Finding(subject, Level.WARNING, "unknown while PostgreSQL does not answer", "See PostgreSQL above.")]
 
 
 def _database() -> Iterator[Finding]:

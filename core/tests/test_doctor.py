@@ -34,15 +34,17 @@ def test_waiting_migrations_name_the_command() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_database_that_is_down_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_that_is_down_names_the_setting_and_hides_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "PORT", 1)
 
-    found = list(doctor._database())
+    findings = by_subject()
     connection.close()
 
-    assert [(one.subject, one.level) for one in found] == [("PostgreSQL", Level.ERROR)]
-    assert "DATABASE_URL" in found[0].remedy
+    assert findings["PostgreSQL"].level is Level.ERROR
+    assert "DATABASE_URL" in findings["PostgreSQL"].remedy
+    assert findings["quotas"].detail == findings["schedules"].detail == "unknown while PostgreSQL does not answer"
+    assert {findings[name].level for name in ("Valkey", "ENCRYPTION_KEYS", "Files")} == {Level.OK}
 
 
 def test_broker_that_is_down_names_the_setting(settings: Any) -> None:
