@@ -19,9 +19,9 @@ test: ## Run the test suite
 	@sh .ci/environment requirements-dev.lock
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-test-all: ## The same, with Chromium, and the walks, outages and fuzzing that take minutes
+test-all: ## The same, with Chromium, Debian's Redis, and the walks, outages and fuzzing that take minutes
 	@sh .ci/environment requirements-dev.lock
-	MAGNET_ALL_TESTS=1 $(BIN)/python -m pytest $(ARGS)
+	MAGNET_ALL_TESTS=1 $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: ## Style, types, layers, migrations, OpenAPI snapshot
 	@sh .ci/environment requirements-dev.lock
