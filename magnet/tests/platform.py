@@ -84,6 +84,18 @@ class Platform:
         except (urllib.error.URLError, OSError):
             return False
 
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `manage.py` as somebody beside the platform would."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=BASE_DIR,
+            env=clean_environment(**self.variables),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
     def password(self) -> str | None:
         found = re.search(r"^Password (\S+)", self.text(), re.MULTILINE)
         return found[1] if found else None

@@ -30,18 +30,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         platform.terminate()
 
 
-def manage(platform: Platform, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=BASE_DIR,
-        env=clean_environment(**platform.variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_first_start_shows_a_password_that_opens_the_door(platform: Platform) -> None:
     password = platform.password()
     script = (
@@ -49,7 +37,7 @@ def test_first_start_shows_a_password_that_opens_the_door(platform: Platform) ->
         f"print(authenticate(username='admin@localhost', password={password!r}))"
     )
 
-    answer = manage(platform, "shell", "--no-imports", "-c", script)
+    answer = platform.manage("shell", "--no-imports", "-c", script)
 
     assert answer.stdout.strip() == "admin@localhost", answer.stderr
     assert not (platform.data_dir / "secrets" / "first_password").exists()
@@ -66,7 +54,7 @@ def test_command_lines_tell_the_parts_apart_and_hold_no_secret(platform: Platfor
 
 
 def test_doctor_counts_the_memory_of_every_part(platform: Platform) -> None:
-    answer = manage(platform, "doctor", "--json")
+    answer = platform.manage("doctor", "--json")
 
     report = json.loads(answer.stdout)
     assert set(report["memory"]["parts"]) == {"supervisor", "postgres", "valkey", "web", "worker", "scheduler"}
@@ -137,8 +125,8 @@ def test_sigterm_ends_every_process(platform: Platform) -> None:
 
 
 def test_manage_starts_the_stopped_database_and_stops_it_after(platform: Platform) -> None:
-    answer = manage(
-        platform, "shell", "--no-imports", "-c", "from accounts.models import User; print(User.objects.count())"
+    answer = platform.manage(
+        "shell", "--no-imports", "-c", "from accounts.models import User; print(User.objects.count())"
     )
 
     assert answer.stdout.strip() == "1", answer.stderr
