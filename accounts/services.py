@@ -15,6 +15,7 @@ from accounts.models import ApiKey, FailedTries, Membership, SeedRecord, User, W
 from core.access import Permission, Principal, Role, Scope
 from core.audit import audit, delete_row, difference, save_new, shown, snapshot
 from core.exceptions import Conflict, InvalidInput, NotFound, PermissionRefused
+from core.faults import fault
 from core.seeds import WORKSPACE_SEEDS
 from core.versions import save_version
 
@@ -188,6 +189,7 @@ def api_key_rotate(key: ApiKey, *, overlap: timedelta, expires_at: datetime | No
         scopes=[Scope(scope) for scope in old.scopes],
         expires_at=expires_at,
     )
+    fault("key.successor_issued")
     if overlap:
         old.expires_at = min(now + overlap, old.expires_at or now + overlap)
         old.save(update_fields=["expires_at", "updated_at"])

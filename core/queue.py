@@ -30,8 +30,9 @@ def enqueue(task: str, *ids: str, queue: Queue = Queue.DEFAULT, delay: timedelta
 
 
 def _publish(task: str, ids: tuple[str, ...], queue: Queue, delay: timedelta) -> None:
-    fault("document.saved_before_enqueue")
+    fault("queue.before_publish")
     try:
         current_app.send_task(task, args=list(ids), queue=queue.value, countdown=delay.total_seconds(), retry=False)
     except OperationalError:
         logger.warning("queue.unavailable", extra={"task": task, "queue": queue.value})
+    fault("queue.published")

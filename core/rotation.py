@@ -24,7 +24,7 @@ def rotate_secrets() -> RotationReport:
     a secret that somebody saves in between is left alone."""
     rotated = current = 0
     unreadable: list[str] = []
-    for row, field in _secrets():
+    for row, field in stored_secrets():
         secret: Secret[object] = getattr(row, field.attname)
         before = secret.envelope()
         if key_ring().is_current(before):
@@ -40,7 +40,8 @@ def rotate_secrets() -> RotationReport:
     return RotationReport(rotated, current, tuple(unreadable))
 
 
-def _secrets() -> Iterator[tuple[models.Model, EncryptedTextField]]:
+def stored_secrets() -> Iterator[tuple[models.Model, EncryptedTextField]]:
+    """Every row that holds a secret, with the field that does."""
     for model in apps.get_models():
         for field in model._meta.local_concrete_fields:
             if isinstance(field, EncryptedTextField) and not model._meta.proxy:

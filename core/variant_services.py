@@ -10,6 +10,7 @@ from django.utils import timezone
 from core.access import Permission, Principal
 from core.audit import Changes, save_new
 from core.exceptions import Conflict, NotFound
+from core.faults import fault
 from core.models import ConfigurationModel
 from core.variants import Variant, VariantStatus
 from core.versions import save_version
@@ -127,6 +128,7 @@ def variant_publish(variant: V, *, actor: Any, expected: int | None = None) -> V
     variant.published_at = timezone.now()
     variant.published_by = actor
     _variants(variant.parent).filter(is_active=True).update(is_active=False)
+    fault("variant.in_switch")
     variant.is_active = True
     fields = ["status", "is_active", "published_at", "published_by"]
     return save_version(variant, expected=expected, fields=fields, action="publish")

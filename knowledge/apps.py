@@ -8,11 +8,13 @@ class KnowledgeConfig(AppConfig):
 
     def ready(self) -> None:
         from core.doctor import DOCTOR_CHECKS
+        from core.integrity import INTEGRITY_CHECKS
         from core.schedules import RECURRING
         from core.seeds import SEEDS
         from knowledge import services
         from knowledge.connectors import FilesConnector
         from knowledge.ingestion.chunking import StructureChunker
+        from knowledge.integrity import CHECKS
         from knowledge.quota import quota_findings
         from knowledge.recurring import WORK
         from knowledge.seeds import seed_handbook
@@ -27,5 +29,7 @@ class KnowledgeConfig(AppConfig):
         JOB_KINDS.register(services.INGEST_JOB, ingest)
         for name, work in WORK.items():
             RECURRING.register(name, work)
+        for name, check in CHECKS.items():
+            INTEGRITY_CHECKS.register(name, check)
         SEEDS.register("30-knowledge", seed_handbook)
         DOCTOR_CHECKS.register("50-quotas", quota_findings)

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from psycopg import sql
 
+from core.faults import fault
 from knowledge.ingestion.pipeline import Passage, embedded_text
 from knowledge.models import Chunk, Document, EmbeddingIndex
 from knowledge.retrieval import bm25
@@ -159,6 +160,7 @@ def reweigh(index: EmbeddingIndex) -> None:
         ]
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.executemany(update, values)
+        fault("epoch.batch_weighed")
 
 
 def vector_text(vector: Vectors) -> str:

@@ -59,6 +59,7 @@ def _ingest(leased: LeasedJob) -> None:
         swap(document, index, prepared.passages, vectors)
         DocumentText.objects.update_or_create(document=document, defaults={"text": prepared.text})
         _mark_ready(document, key, len(prepared.passages))
+        fault("ingest.in_swap")
     fault("ingest.after_swap")
     _afterwards(document, index)
     fault("ingest.before_done")

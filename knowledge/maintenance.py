@@ -2,6 +2,7 @@
 
 import uuid
 
+from core.faults import fault
 from knowledge.indexing import reweigh
 from knowledge.models import EmbeddingIndex
 from knowledge.retrieval.tables import build_ann
@@ -15,6 +16,7 @@ def build_vector_index(job_id: uuid.UUID) -> None:
         index = _index(leased)
         assert index.dimensions is not None
         build_ann(index.pk, index.dimensions)
+        fault("index.built")
         with leased.guard():
             EmbeddingIndex._unscoped.filter(pk=index.pk).update(has_ann=True)
 

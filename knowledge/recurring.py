@@ -12,6 +12,7 @@ from core.schedules import Recurring, delete_in_batches
 from knowledge import storage
 from knowledge.choices import DocumentStatus
 from knowledge.models import Document, StagedVector
+from knowledge.retrieval.tables import drop_orphan_tables
 
 # So long a document that failed may be tried again without embedding anything twice.
 STAGED_DAYS = 7
@@ -58,5 +59,12 @@ WORK = {
         cron="7 4 * * *",
         unit=_("files"),
         work=remove_orphan_files,
+    ),
+    "orphan-tables": Recurring(
+        title=_("Drop orphan tables"),
+        text=_("Search tables of sources that were deleted by a process that died before it dropped them."),
+        cron="17 4 * * *",
+        unit=_("tables"),
+        work=drop_orphan_tables,
     ),
 }

@@ -16,6 +16,7 @@ from django.utils import timezone
 from core.access import Permission, Principal
 from core.audit import delete_row, save_new
 from core.exceptions import Conflict, InvalidInput, NotFound, UnsupportedMediaType
+from core.faults import fault
 from core.queue import Queue
 from core.versions import save_version
 from knowledge import storage
@@ -160,6 +161,7 @@ def document_upload(*, principal: Principal, source: KnowledgeSource, upload: Up
         return present, _open_jobs(source.workspace_id, [present.pk]).first()
     require_quota(source.workspace_id, arriving=0 if _exists(source, external_id) else 1)
     stored = storage.store(upload.blocks())
+    fault("upload.file_stored")
     with ExitStack() as unless_saved:
         unless_saved.callback(storage.remove, stored.key)
         media_type = PLAIN_TEXT if isinstance(upload.content, str) else _media_type(stored, upload.filename)
@@ -228,7 +230,9 @@ def _save(principal: Principal, source: KnowledgeSource, arrived: _Arrived) -> t
     document.full_clean(validate_unique=False, validate_constraints=False)
     document.save()
     require_quota(document.workspace_id)
-    return document, _enqueue(document, principal.user)
+    job = _enqueue(document, principal.user)
+    fault("upload.row_saved")
+    return document, job
 
 
 def _fill(document: Document, arrived: _Arrived) -> None:

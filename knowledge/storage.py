@@ -12,6 +12,7 @@ from typing import BinaryIO
 from django.conf import settings
 
 from core.exceptions import InvalidInput, PayloadTooLarge
+from core.faults import fault
 
 BLOCK = 1 << 20
 
@@ -75,6 +76,7 @@ def checksum(blocks: Iterator[bytes]) -> str:
 
 def remove(key: str) -> None:
     """Delete a file; one that is gone already is fine."""
+    fault("file.before_removal")
     path_of(key).unlink(missing_ok=True)
 
 

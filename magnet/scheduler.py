@@ -19,9 +19,8 @@ from magnet import environment
 from magnet.embedded.data_dir import DataDir
 from magnet.embedded.valkey import EmbeddedValkey
 
-TICK_SECONDS = 15.0
-
 _env = environment.load()
+TICK_SECONDS = 15.0 / environment.haste(_env)
 _data_dir = DataDir(environment.data_dir(_env))
 
 app = Celery("magnet", broker=_env.secret("REDIS_URL") or EmbeddedValkey(_data_dir).url)

@@ -8,8 +8,10 @@ class ObservabilityConfig(AppConfig):
 
     def ready(self) -> None:
         from core.doctor import DOCTOR_CHECKS
+        from core.integrity import INTEGRITY_CHECKS
         from core.schedules import RECURRING
         from core.seeds import SEEDS
+        from observability.integrity import jobs, runs, schedules
         from observability.recurring import WORK
         from observability.scheduling import schedules_ensure
         from observability.selectors import schedule_findings
@@ -17,4 +19,6 @@ class ObservabilityConfig(AppConfig):
         for name, work in WORK.items():
             RECURRING.register(name, work)
         SEEDS.register("90-schedules", schedules_ensure)
+        for name, check in (("jobs", jobs), ("runs", runs), ("schedules", schedules)):
+            INTEGRITY_CHECKS.register(name, check)
         DOCTOR_CHECKS.register("60-schedules", schedule_findings)

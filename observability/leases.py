@@ -170,6 +170,7 @@ def _execute(leased: LeasedJob, work: Callable[[LeasedJob], None]) -> None:
     try:
         work(leased)
         _finish(leased, JobStatus.SUCCEEDED)
+        fault("job.done")
     except LeaseLost:
         logger.warning("job.lease_lost")
     except JobCancelled:

@@ -14,11 +14,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from core.exceptions import MagnetError
+from core.faults import fault
 from core.queue import enqueue
 from core.schedules import LONGEST_SECONDS, RECURRING, next_run
 from observability.choices import Outcome, ScheduleStatus
@@ -29,8 +31,8 @@ logger = logging.getLogger(__name__)
 TASK = "observability.tasks.run_schedule"
 MAX_LOST = 3
 # A message that was not taken up for so long is taken for lost.
-TAKEN_UP = timedelta(seconds=120)
-HELD = timedelta(seconds=LONGEST_SECONDS + 60)
+TAKEN_UP = timedelta(seconds=120) / settings.HASTE
+HELD = timedelta(seconds=LONGEST_SECONDS + 60) / settings.HASTE
 
 
 def schedules_ensure() -> None:
@@ -96,6 +98,7 @@ def run_schedule(schedule_id: uuid.UUID, token: int) -> bool:
     until = timezone.now() + HELD
     if not held.filter(status=ScheduleStatus.QUEUED).update(status=ScheduleStatus.RUNNING, lease_expires_at=until):
         return False
+    fault("schedule.claimed")
     _work(held, held.values_list("name", flat=True).get())
     return True
 
@@ -114,6 +117,7 @@ def _work(rows: QuerySet[Schedule], name: str) -> None:
         logger.exception("schedule.failed", extra={"schedule": name})
         known = isinstance(failure, MagnetError)
         error = str(failure) if known else f"Unexpected {type(failure).__name__}; the log has the details."
+    fault("schedule.worked")
     took = int((time.monotonic() - began) * 1000)
     rows.update(**_ended(count=count, error=error), started_at=started, duration_ms=took)
 

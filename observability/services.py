@@ -17,7 +17,7 @@ from observability.job_kinds import kind_of
 from observability.models import Job, Run, Schedule
 from observability.plain import plain
 from observability.runs.live import PROCESS
-from observability.runs.store import LEASE
+from observability.runs.store import lease_time
 from observability.scheduling import hand_out, next_time
 from observability.tracing import level_of
 
@@ -121,7 +121,7 @@ def run_create(*, principal: Principal, kind: RunKind, target: Any, variant: Any
         key_id=principal.key_id,
         capture=level_of(variant),
         process=PROCESS,
-        lease_expires_at=timezone.now() + LEASE,
+        lease_expires_at=timezone.now() + lease_time(),
     )
     run.save()
     return run

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
@@ -26,7 +27,6 @@ from observability.services import job_end
 logger = logging.getLogger(__name__)
 
 MAX_LOST_LEASES = 20
-UNPUBLISHED = timedelta(seconds=30)
 BATCH = 500
 
 
@@ -89,22 +89,24 @@ def _publish_forgotten(queue: Queue) -> int:
     Which job a message is for is not looked up: as many are published as messages lack, those first that were
     published longest ago. One too many does no harm, and a long queue does not grow by waiting.
     """
-    waiting = Job._unscoped.filter(queue=queue.value, status=JobStatus.PENDING, available_at__lte=Now())
-    long_ago = Now() - UNPUBLISHED
-    forgotten = waiting.filter(
-        Q(published_at__isnull=True) | Q(published_at__lt=long_ago, available_at__lt=long_ago)
-    ).order_by("published_at")
-    if not forgotten.exists():
-        return 0
-    missing = min(waiting.count() - _messages(queue), BATCH)
-    if missing <= 0:
+    rows, lacking = forgotten(queue, timedelta(seconds=settings.UNPUBLISHED_SECONDS))
+    if not lacking:
         return 0
     with transaction.atomic():
-        jobs = list(forgotten.select_for_update(skip_locked=True)[:missing])
+        jobs = list(rows.select_for_update(skip_locked=True)[: min(lacking, BATCH)])
         for job in jobs:
             enqueue(job.task, str(job.pk), queue=queue)
         Job._unscoped.filter(pk__in=[job.pk for job in jobs]).update(published_at=Now())
     return len(jobs)
+
+
+def forgotten(queue: Queue, waited: timedelta) -> tuple[QuerySet[Job], int]:
+    """The jobs of a queue that have waited for so long since they were published, and how many messages lack."""
+    waiting = Job._unscoped.filter(queue=queue.value, status=JobStatus.PENDING, available_at__lte=Now())
+    long_ago = Now() - waited
+    rows = waiting.filter(Q(published_at__isnull=True) | Q(published_at__lt=long_ago, available_at__lt=long_ago))
+    lacking = max(0, waiting.count() - _messages(queue)) if rows.exists() else 0
+    return rows.order_by("published_at"), lacking
 
 
 def _messages(queue: Queue) -> int:
@@ -125,3 +127,4 @@ def _close_dead_run(run: Run) -> None:
     run.finish_reason = "process_lost"
     answer = {"finish_reason": run.finish_reason, "content": run.content, "citations": []}
     end_row(run, RunStatus.INCOMPLETE, answer, run.last_seq + len(tail) + 1)
+    fault("sweep.run_closed")

@@ -35,6 +35,7 @@ class UsageEntry:
     estimated: bool = False
     duration_ms: float = 0
     status: SpanStatus = SpanStatus.OK
+    id: uuid.UUID = field(default_factory=uuid7)
 
 
 @dataclass
@@ -82,17 +83,20 @@ class TraceRecorder:
         broken = any(span.status is SpanStatus.ERROR for span in self.spans if span.parent_id is None)
         trace = self._save_trace(SpanStatus.ERROR if failed or broken else SpanStatus.OK)
         Span._unscoped.bulk_create(self._span(span) for span in self.spans)
-        UsageRecord._unscoped.bulk_create(self._usage(entry, run) for entry in self.usage[self.usage_stored :])
+        self._book(len(self.usage), run)
         return trace
 
     @transaction.atomic
-    def save_usage(self) -> None:
+    def save_usage(self, run: Run | None = None) -> None:
         """Store what was spent so far: a process that is killed loses the books of its last step only."""
-        known = len(self.usage)
-        if known == self.usage_stored:
-            return
-        self._save_trace(SpanStatus.OK)
-        UsageRecord._unscoped.bulk_create(self._usage(entry, None) for entry in self.usage[self.usage_stored : known])
+        if len(self.usage) > self.usage_stored:
+            self._save_trace(SpanStatus.OK)
+            self._book(len(self.usage), run)
+
+    def _book(self, known: int, run: Run | None) -> None:
+        """Entries that stand there already came with a commit that was not acknowledged: nothing is billed twice."""
+        entries = self.usage[self.usage_stored : known]
+        UsageRecord._unscoped.bulk_create((self._usage(entry, run) for entry in entries), ignore_conflicts=True)
         transaction.on_commit(lambda: setattr(self, "usage_stored", known))
 
     def _save_trace(self, status: SpanStatus) -> Trace:
@@ -215,6 +219,13 @@ def _reset_parent(token: Any) -> None:
         _parent.reset(token)
     except ValueError:
         return
+
+
+def store_usage() -> None:
+    """Store what the current trace has spent so far, before its next step."""
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.save_usage()
 
 
 def record_usage(entry: UsageEntry) -> None:

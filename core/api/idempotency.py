@@ -23,6 +23,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.exceptions import Conflict, FieldError, InvalidInput, MagnetError
+from core.faults import fault
 from core.models import StoredAnswer
 
 HEADER = "Idempotency-Key"
@@ -97,6 +98,7 @@ def claimed(attempt: Attempt) -> Iterator[StoredAnswer | None]:
             raise KeyReused(
                 "This Idempotency-Key was sent before with another body.", hint="Take a new key for a new request."
             )
+        fault("answer.claimed")
         yield stored
 
 
@@ -104,6 +106,7 @@ def keep(attempt: Attempt, **answer: Any) -> None:
     """Store the answer under the claimed key, over one that has expired."""
     values = {"request_hash": attempt.request_hash, "created_at": timezone.now(), **answer}
     StoredAnswer.objects.update_or_create(key_hash=attempt.key_hash, defaults=values)
+    fault("answer.stored")
 
 
 def answered_once(handler: Callable[..., Response]) -> Callable[..., Response]:

@@ -1,11 +1,14 @@
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 from core import faults
-from core.faults import FaultInjected, fault
+from core.faults import POINTS, FaultInjected, fault
+from magnet.environment import BASE_DIR
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +81,39 @@ def test_exit_is_the_default_action(monkeypatch):
     fault("run.created")
 
     assert codes == [86]
+
+
+def test_a_file_arms_a_platform_that_runs_and_strikes_once(monkeypatch, tmp_path):
+    armed = tmp_path / "fault"
+    monkeypatch.setenv("MAGNET_FAULT_FILE", str(armed))
+    fault("run.created")
+    armed.write_text("run.created:2=raise")
+
+    fault("run.created")
+    with pytest.raises(FaultInjected):
+        fault("run.created")
+
+    assert not armed.exists()
+    fault("run.created")
+
+
+def test_a_file_that_is_written_again_is_counted_anew(monkeypatch, tmp_path):
+    armed = tmp_path / "fault"
+    monkeypatch.setenv("MAGNET_FAULT_FILE", str(armed))
+    for _ in range(2):
+        armed.write_text("run.created:2=raise")
+        fault("run.created")
+        with pytest.raises(FaultInjected):
+            fault("run.created")
+
+
+def test_every_listed_point_stands_at_one_place_in_the_code():
+    """One that is used nowhere would be walked without a crash; one that is used twice says not where it was."""
+    used: Counter[str] = Counter()
+    for path in BASE_DIR.glob("[a-z]*/**/*.py"):
+        if "tests" not in path.parts and path.name != "faults.py":
+            used.update(re.findall(r"""\bfault\(["']([^"']+)["']\)""", path.read_text()))
+
+    assert set(used) == POINTS
+    assert set(used.values()) == {1}
+    assert len(POINTS) >= 25

@@ -19,6 +19,7 @@ from llm import client
 from llm.choices import ProviderType
 from llm.models import Model
 from observability.leases import PermanentFailure, TransientFailure
+from observability.tracing import store_usage
 from plugins.contracts import ChunkDraft, ChunkedDocument, EmbeddingPurpose, ParsedDocument, ParseError, Vectors
 from plugins.registry import PLUGINS
 
@@ -99,10 +100,12 @@ def embed_missing(
     for start in range(0, len(items), size):
         batch = items[start : start + size]
         vectors = client.embed_sync(index.model, [text for _, text in batch], purpose=EmbeddingPurpose.PASSAGE)
+        store_usage()
+        fault("ingest.batch_embedded")
         stage(document, index, [key for key, _ in batch], vectors)
         done += len(batch)
         after_batch(done)
-        fault("ingest.batch_embedded")
+        fault("ingest.batch_staged")
 
 
 def stage(document: Document, index: EmbeddingIndex, hashes: Sequence[str], vectors: Vectors) -> None:

@@ -11,8 +11,16 @@ from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
+from core.faults import fault
+
 VECTORS = "knowledge_chunkvector"
 LEXICAL = "knowledge_lexical"
+ORPHANS = """
+SELECT child.relname FROM pg_inherits
+  JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent
+ WHERE parent.relname = ANY(%s) AND NOT EXISTS (
+   SELECT FROM knowledge_embeddingindex i WHERE replace(i.id::text, '-', '') = right(child.relname, 32))
+"""
 
 
 def partition(table: str, index_id: uuid.UUID) -> str:
@@ -45,9 +53,26 @@ def create_partitions(index_id: uuid.UUID, dimensions: int) -> None:
 
 def drop_partitions(index_id: uuid.UUID) -> None:
     """Drop both partitions of an index."""
+    fault("source.before_tables_dropped")
     with connection.cursor() as cursor:
         for table in (VECTORS, LEXICAL):
             cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(partition(table, index_id))))
+
+
+def orphan_tables() -> list[str]:
+    """Partitions whose index is gone: left by a process that died between a commit and its drop."""
+    with connection.cursor() as cursor:
+        cursor.execute(ORPHANS, [[VECTORS, LEXICAL]])
+        return [name for (name,) in cursor.fetchall()]
+
+
+def drop_orphan_tables() -> int:
+    """Drop them; returns how many there were."""
+    names = orphan_tables()
+    with connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
+    return len(names)
 
 
 def build_ann(index_id: uuid.UUID, dimensions: int) -> None:

@@ -143,9 +143,7 @@ def test_passages_that_say_the_same_are_embedded_once(source_with, ingest, scrip
     assert LexicalRow.objects.filter(chunk_id__in=document.chunks.values("pk")).count() == document.chunk_count
 
 
-@pytest.mark.parametrize(
-    "point", ["ingest.parsed", "ingest.batch_embedded", "ingest.before_swap", "ingest.before_done"]
-)
+@pytest.mark.parametrize("point", ["ingest.parsed", "ingest.batch_staged", "ingest.before_swap", "ingest.before_done"])
 def test_an_attempt_that_breaks_is_followed_by_one_that_ends(source_with, upload, scripted, monkeypatch, point):
     source = source_with()
     document, job = upload(source, LONG, title="Rules")

@@ -2,14 +2,17 @@
 
 import os
 import time
+import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from knowledge import storage
 from knowledge.models import Document, StagedVector
 from knowledge.recurring import WORK
+from knowledge.retrieval.tables import VECTORS, create_partitions, drop_partitions, partition
 from knowledge.tests.factories import DocumentFactory, SourceFactory
 
 pytestmark = pytest.mark.django_db
@@ -54,3 +57,17 @@ def test_only_old_files_that_no_document_names_go(source):
 
 def test_an_empty_store_has_no_orphans():
     assert WORK["orphan-files"].work() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tables_of_indexes_that_are_gone_are_dropped(source):
+    index = source.active_index
+    create_partitions(index.pk, 8)
+    create_partitions(uuid.uuid4(), 8)
+
+    assert WORK["orphan-tables"].work() == 2
+    assert WORK["orphan-tables"].work() == 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [partition(VECTORS, index.pk)])
+        assert cursor.fetchone() == (True,)
+    drop_partitions(index.pk)

@@ -178,7 +178,11 @@ WEB_WORKERS = ENV.number("WEB_WORKERS", 1, least=1, most=64)
 WORKER_CONCURRENCY = ENV.number("WORKER_CONCURRENCY", os.cpu_count() or 1, least=1, most=256)
 
 VECTOR_DB = _env.vector_db(ENV.text("VECTOR_DB_CONFIG"))
-JOB_LEASE_SECONDS = 60
+HASTE = _env.haste(ENV)
+JOB_LEASE_SECONDS = 60 / HASTE
+RUN_LEASE_SECONDS = 60 / HASTE
+# A pending job without a message in the broker is published again after so long.
+UNPUBLISHED_SECONDS = 30 / HASTE
 # Traces, events of runs and ended jobs are kept so long; 0 keeps them for good.
 RETENTION_DAYS = ENV.number("RETENTION_DAYS", 90, most=36_500)
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from core import lifecycle
 from core.api.problems import problem_of
 from core.database import in_database
+from core.faults import fault
 from observability.choices import RunStatus
 from observability.models import Run
 from observability.plain import plain, plain_text
@@ -84,6 +85,7 @@ def close_row(unclosed: Unclosed) -> NumberedEvent:
         return _as_ended(run, unclosed.seq)
     ending = unclosed.ending
     run.trace = unclosed.work.recorder.save(run, failed=ending.status is RunStatus.FAILED)
+    fault("run.usage_stored")
     closing = unclosed.closing(run)
     ends_early = ending.status is RunStatus.COMPLETED and not closing.complete
     run.finish_reason = ending.finish_reason or closing.finish_reason

@@ -12,14 +12,14 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseFailure
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 
 from core import lifecycle
@@ -148,6 +148,7 @@ async def _execute(live: LiveRun) -> None:
         unstored = live.events[live.flushed :]
         unclosed = closing.Unclosed(live.run, live.work, ending, unstored, seq=len(live.events) + 1)
         live.append(await closing.close(unclosed))
+        fault("run.closed")
         await store.publish(live.run.pk, live.events[live.published :])
         _count(live, ending)
     finally:
@@ -188,6 +189,8 @@ async def _tell_all(live: LiveRun) -> None:
                 if event.name in TERMINAL:
                     raise ValueError(f"An engine told {event.name}; only the run itself ends.")
                 live.emit(event)
+                if event.name is EventName.MESSAGE_DELTA:
+                    fault("run.mid_stream")
                 if len(live.events) % TURN_EVENTS == 0:
                     await asyncio.sleep(0)  # an engine that never waits must not keep the others from working
 
@@ -211,8 +214,9 @@ def _failure(live: LiveRun, error: BaseException) -> Ending:
 
 
 async def _keep_flushing(live: LiveRun) -> None:
-    """Publish often, store each second, and stop what nobody reads or somebody cancelled."""
-    last_flush = time.monotonic()
+    """Publish often, store each second and when a model has been paid, and stop what nobody reads or somebody
+    cancelled."""
+    last_flush, booked = time.monotonic(), 0
     while not live.closing:
         live.resting = True
         await asyncio.sleep(PUBLISH_SECONDS)
@@ -220,19 +224,29 @@ async def _keep_flushing(live: LiveRun) -> None:
         new = live.events[live.published :]
         await store.publish(live.run.pk, new)
         live.published += len(new)
-        if time.monotonic() - last_flush >= FLUSH_SECONDS:
-            last_flush = time.monotonic()
+        if time.monotonic() - last_flush >= FLUSH_SECONDS or len(live.work.recorder.usage) > booked:
+            last_flush, booked = time.monotonic(), len(live.work.recorder.usage)
             await _flush(live)
+
+
+@transaction.atomic
+def _store(live: LiveRun, new: Sequence[NumberedEvent]) -> store.Standing:
+    """Events, text and what was spent, as one."""
+    standing = store.flush(live.run, new, live.work.content())
+    if not standing.lost:
+        live.work.recorder.save_usage(live.run)
+    return standing
 
 
 async def _flush(live: LiveRun) -> None:
     """Store what is new. A database that is away is tried again in a second; the text is still in memory."""
     new = live.events[live.flushed :]
     try:
-        standing = await in_database(store.flush, live.run, new, live.work.content())
+        standing = await in_database(_store, live, new)
     except DatabaseFailure:
         logger.warning("run.flush_failed", exc_info=True, extra={"run_id": str(live.run.pk)})
         return
+    fault("run.flushed")
     live.flushed += len(new)
     if standing.read:
         live.unread_since = time.monotonic()

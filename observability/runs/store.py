@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LEASE = timedelta(seconds=60)
 LINGER = timedelta(seconds=30)  # how long a run goes on without a reader
 STREAM_LENGTH = 5000
 STREAM_SECONDS = 120  # renewed with each event; PostgreSQL has them all a second later
@@ -60,12 +60,17 @@ def stream_key(run_id: uuid.UUID) -> str:
     return f"{STREAM_PREFIX}{run_id}"
 
 
+def lease_time() -> timedelta:
+    """How long a run is its process's without a sign of life."""
+    return timedelta(seconds=settings.RUN_LEASE_SECONDS)
+
+
 @transaction.atomic
 def flush(run: Run, events: Sequence[NumberedEvent], content: str) -> Standing:
     """Store new events and the text so far, and renew the lease, unless the run is not ours any more."""
     running = Run._unscoped.filter(pk=run.pk, status=RunStatus.RUNNING)
     last_seq = events[-1].seq if events else run.last_seq
-    if not running.update(content=plain_text(content), last_seq=last_seq, lease_expires_at=Now() + LEASE):
+    if not running.update(content=plain_text(content), last_seq=last_seq, lease_expires_at=Now() + lease_time()):
         return Standing(lost=True)
     insert_events(run, events)
     run.last_seq = last_seq

@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts.tests.factories import UserFactory, WorkspaceFactory
 from observability.choices import RunKind
 from observability.models import Job, Run
-from observability.runs.store import LEASE
+from observability.runs.store import lease_time
 
 
 class JobFactory(factory.django.DjangoModelFactory[Job]):
@@ -43,7 +43,7 @@ class RunFactory(factory.django.DjangoModelFactory[Run]):
     variant = 1
     variant_id = factory.LazyFunction(uuid.uuid4)
     input = factory.LazyFunction(lambda: {"question": "How many days?"})
-    lease_expires_at = factory.LazyFunction(lambda: timezone.now() + LEASE)
+    lease_expires_at = factory.LazyFunction(lambda: timezone.now() + lease_time())
 
     @classmethod
     def _get_manager(cls, model_class):

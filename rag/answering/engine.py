@@ -6,7 +6,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.faults import fault
 from llm import client
 from llm.models import Model
 from observability.runs.events import Event, EventName
@@ -96,7 +95,6 @@ async def answer(plan: AnswerPlan, question: Question, state: AnswerState) -> As
     async for text in _stream(plan, question, state, started):
         state.content += text
         yield Event(EventName.MESSAGE_DELTA, {"text": text})
-        fault("run.mid_stream")
     state.checked = settle(state)
     for citation in state.checked.citations:
         yield Event(EventName.CITATION, {"marker": citation.marker, **citation_fields(citation)})
