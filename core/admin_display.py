@@ -1,6 +1,7 @@
 """Values as people read them in lists: numbers with units, progress, times with their zone."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -34,6 +35,15 @@ def size(count: int | None) -> str:
     while value >= 1000 and unit < len(BYTES) - 1:
         value, unit = value / 1000, unit + 1
     return f"{value:.0f}{NBSP}{BYTES[unit]}" if unit == 0 else f"{value:.1f}{NBSP}{BYTES[unit]}"
+
+
+def money(amount: Decimal | None, currency: str) -> str:
+    """`0.00231 USD`, with the decimals that say something; an unknown amount is no zero."""
+    if amount is None:
+        return EMPTY
+    text = f"{amount:,.8f}".rstrip("0")
+    whole, _point, decimals = text.partition(".")
+    return f"{whole}.{decimals.ljust(2, '0')}{NBSP}{currency}"
 
 
 def number(count: int | None) -> str:

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import Count
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminPasswordWidget
 
@@ -16,7 +17,8 @@ from core.admin import WorkspaceModelAdmin, WorkspaceRelatedFilter
 from core.admin_display import number
 from core.admin_forms import WorkspaceForm
 from llm.choices import ModelKind, ProviderType
-from llm.models import Model, Provider
+from llm.models import Model, ModelPrice, Provider
+from llm.price_services import price_add
 from llm.services import (
     model_create,
     model_delete,
@@ -92,6 +94,60 @@ class ProviderAdmin(WorkspaceModelAdmin):
         return int(obj.models_total)
 
 
+PRICE_FIELDS = ("input", "cached_input", "output", "reasoning", "currency", "valid_from", "note")
+
+
+class NewPriceForm(forms.ModelForm):  # type: ignore[type-arg]  # as the admin's own forms
+    """A price that is added with the save of the model; the amounts may stay empty then."""
+
+    class Meta:
+        model = ModelPrice
+        fields = PRICE_FIELDS
+
+    def clean(self) -> dict[str, Any]:
+        """The row's workspace is its model's."""
+        self.instance.workspace_id = self.instance.model.workspace_id
+        return super().clean() or {}
+
+    def values(self) -> dict[str, Any]:
+        return {name: self.cleaned_data.get(name) for name in PRICE_FIELDS}
+
+
+class PriceInline(TabularInline):
+    """The history of prices, newest first. An admin adds rows; nobody changes one."""
+
+    model = ModelPrice
+    form = NewPriceForm
+    extra = 0
+    can_delete = False
+    show_change_link = False
+    fields = ("input", "cached_input", "output", "reasoning", "currency", "valid_from", "source", "note")
+    readonly_fields = ("source",)
+    ordering = ("-valid_from", "-id")
+    verbose_name = _("price of 1,000,000 tokens")
+    verbose_name_plural = _("prices of 1,000,000 tokens")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._admin(request).has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is not None and self._admin(request)._allows(request, Permission.ADMINISTER)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return ModelPrice.objects.for_workspace(self._admin(request).principal(request).workspace_id)
+
+    def _admin(self, request: HttpRequest) -> WorkspaceModelAdmin:
+        del request
+        found: WorkspaceModelAdmin = self.admin_site._registry[Model]
+        return found
+
+
 @admin.register(Model)
 class ModelAdmin(WorkspaceModelAdmin):
     """What can be called at a provider."""
@@ -126,6 +182,18 @@ class ModelAdmin(WorkspaceModelAdmin):
 
     def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
         return model_update(obj, principal=principal, values=values, expected=expected)
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        """A new model gets its price from the catalogue, where it is known."""
+        return () if obj is None else (PriceInline,)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """New prices go through their service; rows that are there are not in the form."""
+        who = self.principal(request)
+        for formset in formsets:
+            new = [one for one in formset.forms if one.has_changed() and one.instance._state.adding]
+            formset.new_objects = [price_add(form.instance, principal=who, values=one.values()) for one in new]
+            formset.changed_objects = formset.deleted_objects = []
 
     def remove_object(self, principal: Principal, obj: Any) -> None:
         model_delete(obj, principal=principal)

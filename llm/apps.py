@@ -9,11 +9,14 @@ class LlmConfig(AppConfig):
     def ready(self) -> None:
         from core.lifecycle import on_shutdown
         from core.seeds import SEEDS, WORKSPACE_SEEDS
+        from llm.pricing import price_entries
         from llm.providers.connections import close_connections
         from llm.providers.registry import LocalFactory, OpenAIFactory
         from llm.seeds import seed_all, seed_workspace
+        from observability.tracing import PRICERS
         from plugins.registry import PLUGINS
 
+        PRICERS.register("models", price_entries)
         PLUGINS.providers.register(LocalFactory())
         PLUGINS.providers.register(OpenAIFactory())
 

@@ -22,3 +22,8 @@ class ModelKind(TextChoices):
     CHAT = "chat", _("Chat")
     EMBEDDING = "embedding", _("Embedding")
     RERANK = "rerank", _("Rerank")
+
+
+class PriceSource(TextChoices):
+    CATALOGUE = "catalogue", _("Shipped catalogue")
+    OPERATOR = "operator", _("Entered here")

@@ -1,14 +1,18 @@
 """Providers (a vendor's endpoint with its credentials) and models (what can be called there)."""
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from core.fields import EncryptedTextField
-from core.models import ConfigurationModel
+from core.models import ConfigurationModel, TimestampedModel, WorkspaceScopedModel
 from core.outbound import OutboundRefused, OutboundUse, check_url
-from llm.choices import ModelKind, ProviderType, provider_types
+from llm.choices import ModelKind, PriceSource, ProviderType, provider_types
 
 
 class Provider(ConfigurationModel):
@@ -90,3 +94,55 @@ class Model(ConfigurationModel):
     def is_extractive(self) -> bool:
         """The local answerer, which only quotes: it can neither chat nor follow a template."""
         return self.provider.type == ProviderType.LOCAL and self.kind == ModelKind.CHAT
+
+
+def _price(label: Any, help_text: Any = "", **options: Any) -> "models.DecimalField[Any, Any]":
+    """A price of 1,000,000 tokens."""
+    return models.DecimalField(
+        label, max_digits=14, decimal_places=6, validators=[MinValueValidator(0)], help_text=help_text, **options
+    )
+
+
+class ModelPrice(WorkspaceScopedModel, TimestampedModel):
+    """What 1,000,000 tokens of a model cost from a moment on, until the next row. `llm.pricing` has the formula.
+
+    Rows are added and never changed, so that what was once computed can be computed again. Of two with the same moment
+    the later one counts: that is how a mistake is mended.
+    """
+
+    belongs_to = "model"
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="prices", verbose_name=_("model"))
+    input = _price(_("input"), _("For 1,000,000 tokens; 0 where it costs nothing."))
+    cached_input = _price(
+        _("cached input"),
+        _("For the part of the input that the vendor had in its cache. Empty: as the rest of the input."),
+        null=True,
+        blank=True,
+    )
+    output = _price(_("output"), _("Reasoning is a part of it. 0 for embedding models."), default=0)
+    reasoning = _price(
+        _("reasoning"),
+        _("Only where the vendor asks another price for this part of the output. Empty: as the rest of it."),
+        null=True,
+        blank=True,
+    )
+    currency = models.CharField(
+        _("currency"),
+        max_length=3,
+        default="USD",
+        validators=[RegexValidator(r"^[A-Z]{3}\Z", _("Three capital letters, such as USD."))],
+    )
+    valid_from = models.DateTimeField(_("valid from"), default=timezone.now)
+    source = models.CharField(
+        _("source"), max_length=10, choices=PriceSource.choices, default=PriceSource.OPERATOR, editable=False
+    )
+    note = models.CharField(_("note"), max_length=300, blank=True, help_text=_("Where the figures come from."))
+
+    class Meta(WorkspaceScopedModel.Meta):
+        verbose_name = _("price")
+        ordering = ["-valid_from", "-id"]
+        indexes = [models.Index(fields=["model", "-valid_from", "-id"], name="llm_price_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.input} / {self.output} {self.currency}"

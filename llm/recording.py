@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from core.exceptions import ServiceUnavailable, UpstreamError
 from llm.exceptions import ToolCallsBroken
@@ -28,6 +29,7 @@ class Spent:
     requests: int = 0
     failed: bool = False
     started: float = field(default_factory=time.perf_counter)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def add(self, usage: TokenUsage, replied: str) -> None:
         self.usage = replace(
@@ -65,6 +67,9 @@ class Spent:
                 estimated=self.usage.estimated,
                 duration_ms=round((time.perf_counter() - self.started) * 1000, 3),
                 status=SpanStatus.ERROR if self.failed else SpanStatus.OK,
+                model_id=self.model.pk,
+                created_at=self.began,
+                span_id=span.id,
             )
         )
 

@@ -12,6 +12,7 @@ from core.audit import save_new
 from llm.catalogue import DEFAULT_CHAT, DEFAULT_EMBEDDING, known_facts
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
+from llm.price_services import price_from_catalogue
 
 DEFAULT_WORKSPACE = "default"
 
@@ -97,3 +98,4 @@ def _model(provider: Provider, kind: ModelKind, identifier: str, **values: Any) 
         **{"name": identifier, **known_facts(identifier, kind), **values},
     )
     save_new(model)
+    price_from_catalogue(model)

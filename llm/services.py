@@ -13,7 +13,8 @@ from core.audit import delete_row, save_new
 from core.versions import save_version
 from llm.catalogue import known_facts
 from llm.choices import ModelKind
-from llm.models import Model, Provider
+from llm.models import Model, ModelPrice, Provider
+from llm.price_services import price_from_catalogue
 
 R = TypeVar("R", Provider, Model)
 
@@ -62,13 +63,15 @@ def provider_delete(provider: Provider, *, principal: Principal) -> None:
 
 @transaction.atomic
 def model_create(*, principal: Principal, values: Mapping[str, Any]) -> Model:
-    """A new model. What is left out is taken from the catalogue, where it knows the identifier."""
+    """A new model. What is left out, and its price, is taken from the catalogue, where it knows the identifier."""
     principal.require(Permission.MANAGE)
     given = {name: value for name, value in values.items() if value is not None}
     facts = known_facts(str(given.get("identifier", "")), ModelKind(given["kind"]))
     model = Model(workspace_id=principal.workspace_id, **{**facts, **given})
     _only_default(model)
-    return save_new(model)
+    saved = save_new(model)
+    price_from_catalogue(saved)
+    return saved
 
 
 @transaction.atomic
@@ -100,7 +103,7 @@ def _in_use(model: Model) -> bool:
     return any(
         one.related_model._base_manager.filter(**{one.field.name: model}).exists()  # type: ignore[union-attr]  # reverse relations have both
         for one in relations
-        if one.auto_created
+        if one.auto_created and one.related_model is not ModelPrice
     )
 
 

@@ -6,7 +6,7 @@ from plugins.contracts import TokenUsage
 
 
 def usage_object(usage: TokenUsage | None) -> dict[str, Any]:
-    """Tokens of the run. cost is null while the model has no price."""
+    """Tokens of the chat model of a run. What all its calls cost is filled in when the run is closed."""
     known = usage or TokenUsage()
     return {
         "input_tokens": known.input_tokens,

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils.safestring import SafeString
@@ -16,11 +16,11 @@ from unfold.decorators import display
 
 from core.access import Permission
 from core.admin import PageModelAdmin
-from core.admin_display import clipped, duration, moment, number, progress
+from core.admin_display import clipped, duration, moment, money, number, progress
 from observability import admin_schedules  # noqa: F401  # registers the schedules
 from observability.choices import JobStatus, RunStatus, SpanStatus
 from observability.models import Job, Run, Span, Trace, UsageRecord
-from observability.selectors import may_read_content
+from observability.selectors import costs_of, may_read_content
 from observability.services import job_cancel, job_retry
 
 JOB_COLOURS = {
@@ -164,7 +164,7 @@ class RunAdmin(PageModelAdmin):
             "passages": answer.get("retrieved") or answer.get("results") or [],
             "problem": obj.problem if may_read else None,
             "took_text": duration(obj.duration_ms),
-            "usage": obj.usage.all(),
+            "usage": _usage_of(obj),
         }
 
     @display(description=_("Question"))
@@ -225,7 +225,7 @@ class TraceAdmin(PageModelAdmin):
             "bars": waterfall(obj, list(obj.spans.all())),
             "took_text": duration(obj.duration_ms),
             "runs": obj.runs.defer("answer"),
-            "usage": obj.usage.all(),
+            "usage": _usage_of(obj),
             "chart_width": CHART_WIDTH,
         }
 
@@ -244,6 +244,15 @@ class TraceAdmin(PageModelAdmin):
     @display(description=_("Started"), ordering="id")
     def started(self, obj: Trace) -> str:
         return moment(obj.started_at)
+
+
+def _usage_of(obj: Trace | Run) -> list[tuple[UsageRecord, str]]:
+    """The calls of a run or trace, each with its cost as people read it."""
+    return [(one, money(one.cost, one.currency)) for one in obj.usage.all()]
+
+
+def _costs(usage: QuerySet[UsageRecord]) -> str:
+    return " + ".join(money(total, currency) for currency, total in costs_of(usage))
 
 
 def waterfall(trace: Trace, spans: list[Span]) -> list[SpanBar]:
@@ -285,6 +294,7 @@ class UsageAdmin(PageModelAdmin):
         "operation",
         "tokens_in",
         "tokens_out",
+        "cost_text",
         "took",
         "status_label",
         "time",
@@ -294,6 +304,10 @@ class UsageAdmin(PageModelAdmin):
     list_before_template = "admin/observability/usage_sum.html"
     empty_title = _("No usage yet")
     empty_text = _("Every call of a model is counted here: tokens, time and, where prices are known, cost.")
+
+    def page_extra(self, request: HttpRequest, obj: UsageRecord) -> dict[str, Any]:
+        return {"cost": money(obj.cost, obj.currency)}
+
     totals: ClassVar[dict[str, Any]] = {"tokens_in": Sum("input_tokens"), "tokens_out": Sum("output_tokens")}
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
@@ -302,6 +316,7 @@ class UsageAdmin(PageModelAdmin):
         if changelist is not None:
             found = changelist.queryset.order_by().aggregate(**self.totals)
             response.context_data["usage_totals"] = {name: number(value or 0) for name, value in found.items()}
+            response.context_data["usage_costs"] = _costs(changelist.queryset)
         return response
 
     @display(description=_("Input (tokens)"), ordering="input_tokens")
@@ -311,6 +326,10 @@ class UsageAdmin(PageModelAdmin):
     @display(description=_("Output (tokens)"), ordering="output_tokens")
     def tokens_out(self, obj: UsageRecord) -> str:
         return number(obj.output_tokens) + (" ≈" if obj.estimated else "")
+
+    @display(description=_("Cost"), ordering="cost")
+    def cost_text(self, obj: UsageRecord) -> str:
+        return money(obj.cost, obj.currency)
 
     @display(description=_("Took"), ordering="duration_ms")
     def took(self, obj: UsageRecord) -> str:

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from django.db.models import Max, QuerySet
+from django.db.models import Max, QuerySet, Sum
 from django.utils import timezone
 
 from core.access import Permission, Principal
 from core.doctor import Finding, Level
 from observability.choices import Outcome
-from observability.models import Job, Run, Schedule, Trace
+from observability.models import Job, Run, Schedule, Trace, UsageRecord
 
 # A tick comes each 15 s; without one for so long, nothing recurring happens.
 TICK_MISSED = timedelta(minutes=2)
@@ -65,3 +66,10 @@ def schedule_findings() -> Iterator[Finding]:
         yield Finding("Schedules", Level.WARNING, f"{schedule.name}: {schedule.error}", "See Schedules in the admin.")
     if not failed:
         yield Finding("Schedules", Level.OK, f"{len(rows)}, none failed the last time")
+
+
+def costs_of(usage: QuerySet[UsageRecord]) -> list[tuple[str, Decimal]]:
+    """What these calls cost, by currency: amounts of two currencies have no sum. Calls without a price are left out."""
+    priced = usage.order_by("currency").filter(cost__isnull=False)
+    sums = priced.values_list("currency").annotate(total=Sum("cost"))
+    return [(currency, total) for currency, total in sums]

@@ -2,11 +2,12 @@
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -14,14 +15,27 @@ from django.db import transaction
 from core.access import Principal
 from core.ids import uuid7
 from core.metrics import MODEL_CALLS, TOKENS
+from core.registry import Registry
 from observability.choices import ObservabilityLevel, Operation, SpanStatus
 from observability.models import Run, Span, Trace, UsageRecord
 from observability.plain import plain, plain_text
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a call cost. amount: null where the model has no price, never zero instead. currency: ISO 4217."""
+
+    amount: Decimal | None
+    currency: str = "USD"
+
+
+@dataclass(frozen=True)
 class UsageEntry:
-    """Tokens and time of one call of a model. model_identifier: the model that really replied."""
+    """Tokens and time of one call of a model. model_identifier: the model that really replied.
+
+    model_id: the row that was asked. created_at: when the call began; its price is the one of that moment. cost: null
+    until the entry is priced. span_id: the span that tells of the call.
+    """
 
     operation: Operation
     provider_type: str
@@ -36,6 +50,17 @@ class UsageEntry:
     duration_ms: float = 0
     status: SpanStatus = SpanStatus.OK
     id: uuid.UUID = field(default_factory=uuid7)
+    model_id: uuid.UUID | None = None
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    span_id: uuid.UUID | None = None
+    cost: Cost | None = None
+
+
+STORED = tuple(name for name in UsageEntry.__dataclass_fields__ if name not in {"model_id", "span_id", "cost"})
+
+Pricer = Callable[[uuid.UUID, Sequence[UsageEntry]], Sequence[Cost]]
+PRICERS: Registry[Pricer] = Registry("pricer")
+"""Who knows what calls of models cost, from a workspace and its entries: the app that owns the models registers."""
 
 
 @dataclass
@@ -81,6 +106,7 @@ class TraceRecorder:
     def save(self, run: Run | None = None, *, failed: bool = False) -> Trace:
         """Store the trace with its spans and the usage that is not stored yet. The trace's time runs until now."""
         broken = any(span.status is SpanStatus.ERROR for span in self.spans if span.parent_id is None)
+        self.price()
         trace = self._save_trace(SpanStatus.ERROR if failed or broken else SpanStatus.OK)
         Span._unscoped.bulk_create(self._span(span) for span in self.spans)
         self._book(len(self.usage), run)
@@ -90,6 +116,7 @@ class TraceRecorder:
     def save_usage(self, run: Run | None = None) -> None:
         """Store what was spent so far: a process that is killed loses the books of its last step only."""
         if len(self.usage) > self.usage_stored:
+            self.price()
             self._save_trace(SpanStatus.OK)
             self._book(len(self.usage), run)
 
@@ -98,6 +125,28 @@ class TraceRecorder:
         entries = self.usage[self.usage_stored : known]
         UsageRecord._unscoped.bulk_create((self._usage(entry, run) for entry in entries), ignore_conflicts=True)
         transaction.on_commit(lambda: setattr(self, "usage_stored", known))
+
+    def price(self) -> None:
+        """Give each call its cost, once, and tell its span."""
+        waiting = [place for place, entry in enumerate(self.usage) if entry.cost is None]
+        spans = {span.id: span for span in self.spans}
+        for _, pricer in PRICERS.items() if waiting else ():
+            costs = pricer(self.workspace_id, [self.usage[place] for place in waiting])
+            for place, cost in zip(waiting, costs, strict=True):
+                entry = self.usage[place] = replace(self.usage[place], cost=cost)
+                span = spans.get(entry.span_id) if entry.span_id else None
+                if span is not None and cost.amount is not None:
+                    span.set(**{"magnet.cost": str(cost.amount), "magnet.currency": cost.currency})
+
+    def total(self) -> Cost:
+        """What all calls so far cost together. Unknown as soon as one has no price, or another currency."""
+        spent = [entry.cost or Cost(None) for entry in self.usage if entry.input_tokens or entry.output_tokens]
+        amounts = [cost.amount for cost in spent if cost.amount is not None]
+        # What costs nothing costs nothing in every currency.
+        currencies = sorted({cost.currency for cost in spent if cost.amount})
+        if len(amounts) < len(spent) or len(currencies) > 1 or not spent:
+            return Cost(None, currencies[0] if len(currencies) == 1 else "USD")
+        return Cost(sum(amounts, Decimal(0)), currencies[0] if currencies else spent[0].currency)
 
     def _save_trace(self, status: SpanStatus) -> Trace:
         elapsed = datetime.now(UTC) - self.started_at
@@ -140,7 +189,9 @@ class TraceRecorder:
             key_id=self.key_id,
             target_kind=self.kind[:50],
             target_slug=self.target[:100],
-            **{name: getattr(entry, name) for name in UsageEntry.__dataclass_fields__},
+            cost=entry.cost.amount if entry.cost else None,
+            currency=entry.cost.currency if entry.cost else "USD",
+            **{name: getattr(entry, name) for name in STORED},
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, ScopedRelatedField
-from llm.models import Model, Provider
+from llm.models import Model, ModelPrice, Provider
 
 
 class ProviderSerializer(serializers.ModelSerializer[Provider]):
@@ -45,6 +45,23 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
             "timeout_seconds", "is_active", "is_default",
         )  # fmt: skip
         read_only_fields = CONFIGURATION_READ_ONLY
+
+
+class ModelPriceSerializer(serializers.ModelSerializer[ModelPrice]):
+    """What 1,000,000 tokens cost from `valid_from` on. Amounts are decimal texts."""
+
+    currency = serializers.RegexField(
+        r"^[A-Z]{3}\Z", max_length=3, required=False, help_text="ISO 4217, such as USD, which is the default."
+    )
+    valid_from = serializers.DateTimeField(required=False, help_text="Left out: now.")
+
+    class Meta:
+        model = ModelPrice
+        fields = (
+            "id", "input", "cached_input", "output", "reasoning", "currency", "valid_from", "source", "note",
+            "created_at",
+        )  # fmt: skip
+        read_only_fields = ("id", "source", "created_at")
 
 
 class TrialSerializer(serializers.Serializer[Any]):

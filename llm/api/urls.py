@@ -1,10 +1,13 @@
 """Routes of providers and models."""
 
+from django.urls import path
+
 from core.api.routes import resource, verb
-from llm.api.views import ModelViewSet, ProviderViewSet
+from llm.api.views import ModelPriceViewSet, ModelViewSet, ProviderViewSet
 
 urlpatterns = [
     *resource("providers", ProviderViewSet),
     *resource("models", ModelViewSet),
     verb("models/<str:id>/test", ModelViewSet, "models-test", post="test"),
+    path("models/<str:id>/prices/", ModelPriceViewSet.as_view({"get": "list", "post": "create"}), name="models-prices"),
 ]

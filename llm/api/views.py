@@ -8,10 +8,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.access import Permission, Principal
-from core.api.views import ConfigurationViewSet
+from core.api.views import ConfigurationViewSet, ListRetrieve, find
 from llm.api.filters import ModelFilters, ProviderFilters
-from llm.api.serializers import ModelSerializer, ProviderSerializer, TrialSerializer
-from llm.models import Model, Provider
+from llm.api.serializers import ModelPriceSerializer, ModelSerializer, ProviderSerializer, TrialSerializer
+from llm.models import Model, ModelPrice, Provider
+from llm.price_services import price_add
 from llm.services import (
     model_create,
     model_delete,
@@ -80,3 +81,27 @@ class ModelViewSet(ConfigurationViewSet):
         finally:
             recorder.save()
         return Response(TrialSerializer(trial).data)
+
+
+class ModelPriceViewSet(ListRetrieve):
+    """The prices of a model, newest first. They are added and never changed; adding takes an admin."""
+
+    model = ModelPrice
+    permissions: ClassVar[dict[str, Permission]] = {"create": Permission.ADMINISTER}
+    serializer_class = ModelPriceSerializer
+    ordering = ("-valid_from", "-id")
+
+    def priced_model(self) -> Model:
+        found: Model = find(Model.objects.for_workspace(self.principal.workspace_id), self.kwargs["id"])
+        return found
+
+    def queryset_for(self, principal: Principal) -> Any:
+        return super().queryset_for(principal).filter(model=self.priced_model())
+
+    def list(self, request: Request, id: str) -> Response:  # type: ignore[override]  # below a model
+        return super().list(request)
+
+    def create(self, request: Request, id: str) -> Response:
+        model = self.priced_model()
+        values = self.valid(self.get_serializer(data=request.data))
+        return self.answer(price_add(model, principal=self.principal, values=values), status=201)

@@ -20,6 +20,7 @@ from observability.plain import plain, plain_text
 from observability.runs import store
 from observability.runs.events import Event, EventName, NumberedEvent, numbered
 from observability.runs.work import Closing, Ending, Work
+from observability.tracing import TraceRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,8 @@ def close_row(unclosed: Unclosed) -> NumberedEvent:
     run.content, run.problem = plain_text(closing.content), ending.problem
     run.resolution, run.model = closing.resolution, closing.model
     answer = {**closing.answer, "finish_reason": run.finish_reason or None}
+    if "usage" in answer:
+        answer["usage"] = {**answer["usage"], **cost_of(unclosed.work.recorder)}
     store.insert_events(run, unclosed.unstored)
     return end_row(run, RunStatus.INCOMPLETE if ends_early else ending.status, answer, unclosed.seq)
 
@@ -122,6 +125,12 @@ def answer_of(run: Run, answer: dict[str, Any]) -> dict[str, Any]:
         "duration_ms": run.duration_ms,
         **answer,
     }
+
+
+def cost_of(recorder: TraceRecorder) -> dict[str, Any]:
+    """What the run cost, over all its calls; null where that is not known or not of one currency."""
+    total = recorder.total()
+    return {"cost": None if total.amount is None else f"{total.amount:f}", "currency": total.currency}
 
 
 def _terminal(run: Run) -> Event:
