@@ -1,4 +1,7 @@
-"""Recurring work on what happened: the sweep, and what is deleted after RETENTION_DAYS. Runs and usage always stay."""
+"""Recurring work on what happened: the sweep, the roll-up of usage, and what is deleted after RETENTION_DAYS.
+
+Runs and the sums of usage always stay.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -14,6 +17,7 @@ from observability import sweeper
 from observability.models import Job, RunEvent, Trace
 from observability.runs.events import TERMINAL
 from observability.runs.store import STREAM_PREFIX, STREAM_SECONDS
+from observability.usage import rollup
 
 ENDED_JOBS = ("succeeded", "failed", "cancelled")
 
@@ -83,6 +87,27 @@ WORK = {
         cron="47 3 * * *",
         unit=_("jobs"),
         work=remove_old_jobs,
+    ),
+    "usage-rollup": Recurring(
+        title=_("Add up usage"),
+        text=_("Adds the calls of models to their hour and day, which the usage page reads."),
+        cron="* * * * *",
+        unit=_("calls"),
+        work=rollup.roll_up,
+    ),
+    "old-usage-records": Recurring(
+        title=_("Remove old usage records"),
+        text=_("Single calls older than RETENTION_DAYS that are added up. Their sums stay."),
+        cron="57 3 * * *",
+        unit=_("calls"),
+        work=rollup.remove_old_records,
+    ),
+    "old-usage-hours": Recurring(
+        title=_("Remove old hours of usage"),
+        text=_("Sums by the hour that are older than 400 days and RETENTION_DAYS. Sums by the day stay."),
+        cron="7 4 * * *",
+        unit=_("rows"),
+        work=rollup.remove_old_hours,
     ),
     "forgotten-streams": Recurring(
         title=_("Expire forgotten streams"),
