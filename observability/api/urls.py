@@ -1,8 +1,9 @@
-"""Routes of jobs, runs and traces."""
+"""Routes of jobs, runs, traces and usage."""
 
 from django.urls import path
 
 from core.api.routes import resource, verb
+from observability.api.usage import UsageView
 from observability.api.views import (
     JobEventsView,
     JobViewSet,
@@ -21,4 +22,5 @@ urlpatterns = [
     path("runs/<str:id>/events", RunEventsView.as_view(), name="runs-events"),
     path("runs/<str:id>/cancel", RunCancelView.as_view(), name="runs-cancel"),
     *resource("traces", TraceViewSet),
+    path("usage/", UsageView.as_view(), name="usage"),
 ]
