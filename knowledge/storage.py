@@ -11,10 +11,16 @@ from typing import BinaryIO
 
 from django.conf import settings
 
-from core.exceptions import InvalidInput, PayloadTooLarge
+from core.exceptions import InvalidInput, PayloadTooLarge, ServiceUnavailable
 from core.faults import fault
 
 BLOCK = 1 << 20
+
+
+class StorageUnavailable(ServiceUnavailable):
+    """Files cannot be written now: the folder is away, or the disk is full."""
+
+    code = "storage_unavailable"
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,15 @@ def path_of(key: str) -> Path:
 
 
 def store(blocks: Iterator[bytes]) -> StoredFile:
-    """Write a new file. Raises PayloadTooLarge over the cap and InvalidInput when empty; nothing is left then."""
+    """Write a new file. Raises PayloadTooLarge over the cap, InvalidInput when empty, StorageUnavailable when it
+    cannot be written; nothing is left then."""
+    try:
+        return _store(blocks)
+    except OSError as error:
+        raise StorageUnavailable("The file store cannot be written.", hint="Try again soon.") from error
+
+
+def _store(blocks: Iterator[bytes]) -> StoredFile:
     name = uuid.uuid4().hex
     key = f"{name[:2]}/{name}"
     path = path_of(key)

@@ -63,6 +63,8 @@ def parse(document: Document) -> ParsedDocument:
     except ParseError as error:
         failure = TransientFailure if error.code in CRASHES else PermanentFailure
         raise failure(error.code, error.reason) from None
+    except OSError:
+        raise TransientFailure("storage_unavailable", "The stored file cannot be read.") from None
 
 
 def prepare(document: Document, parsed: ParsedDocument, model: Model, chunking: Chunking) -> Prepared:

@@ -18,7 +18,7 @@ from knowledge.models import Chunk, ChunkVector, Document, LexicalRow, StagedVec
 from knowledge.tests.factories import index_of
 from magnet.environment import BASE_DIR
 from observability.choices import JobStatus
-from observability.models import Job
+from observability.models import Job, UsageRecord
 from observability.sweeper import sweep
 
 PASSAGES = 30
@@ -36,7 +36,7 @@ def database_url() -> str:
 
 
 @contextmanager
-def worker(scripted, storage_dir) -> Iterator[subprocess.Popen[bytes]]:
+def worker(scripted, storage_dir, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker with its pool; whatever is left of it is killed at the end."""
     environment = {
         **os.environ,
@@ -47,6 +47,7 @@ def worker(scripted, storage_dir) -> Iterator[subprocess.Popen[bytes]]:
         "TEST_LEASE": LEASE,
         "TEST_STORAGE": str(storage_dir),
         "TEST_BATCH": str(BATCH),
+        **variables,
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "knowledge.tests.worker"], cwd=BASE_DIR, env=environment, start_new_session=True
@@ -102,3 +103,28 @@ def test_every_document_is_ready_exactly_once(scripted, source_with, upload, ing
     jobs = Job._unscoped.filter(subject_id__in=[one.pk for one in documents])
     assert sum(job.lost_leases for job in jobs) >= 2
     assert {job.attempts for job in jobs} == {1}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(180)
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_outlasts_its_message_has_one_effect_and_one_bill(
+    scripted, source_with, upload, storage_dir, tmp_path
+):
+    """The broker hands a message out again that was not acknowledged in time; the job's lease says that it is held."""
+    begun = tmp_path / "begun"
+    source = source_with("embed-slow")
+    document, job = upload(source, "\n\n".join(text(f"rule{n}") for n in range(6)), filename="long.md")
+
+    with worker(scripted, storage_dir, TEST_VISIBILITY="2", TEST_BATCH="2", TEST_BEGUN=str(begun)):
+        wait_until(lambda: Job._unscoped.filter(pk=job.pk, status=JobStatus.SUCCEEDED).exists(), 120)
+
+    assert len(begun.read_text().splitlines()) > 1
+    sent = [one for call in scripted.calls_of("embed-slow") for one in call.body["input"]]
+    assert len(sent) == len(set(sent)) == Chunk._unscoped.filter(document=document).count()
+    usage = UsageRecord._unscoped.filter(model_identifier="embed-slow")
+    assert sum(usage.values_list("input_tokens", flat=True)) == sum(
+        call.counted[0] for call in scripted.calls_of("embed-slow")
+    )
+    job.refresh_from_db()
+    assert (job.attempts, job.lost_leases) == (1, 0)

@@ -4,7 +4,14 @@ import os
 from pathlib import Path
 
 import django
+from celery.signals import task_prerun
 from django.conf import settings
+
+
+def _note_begin(**_: object) -> None:
+    """A line for each message that a process takes up."""
+    with Path(os.environ["TEST_BEGUN"]).open("a") as begun:
+        begun.write(f"{os.getpid()}\n")
 
 
 def main() -> None:
@@ -16,6 +23,10 @@ def main() -> None:
     settings.JOB_LEASE_SECONDS = float(os.environ["TEST_LEASE"])
     settings.STORAGE_DIR = Path(os.environ["TEST_STORAGE"])
     pipeline.REMOTE_BATCH = int(os.environ["TEST_BATCH"])
+    if "TEST_VISIBILITY" in os.environ:
+        app.conf.broker_transport_options["visibility_timeout"] = int(os.environ["TEST_VISIBILITY"])
+    if "TEST_BEGUN" in os.environ:
+        task_prerun.connect(_note_begin, weak=False)
     app.worker_main(["worker", "--queues", "ingest", "--concurrency", "2", "--loglevel", "WARNING", "-n", "tests@%h"])
 
 

@@ -78,7 +78,9 @@ async def words(exchange: Any, text: str, pause: float = 0) -> None:
 async def ending(exchange: Any, text: str, finish: str = "stop", *, usage: bool = True, done: bool = True) -> None:
     await exchange.event(chunk(exchange, {}, finish))
     if usage and exchange.call.body.get("stream_options", {}).get("include_usage"):
-        await exchange.event({**chunk(exchange, None), "choices": [], "usage": usage_of(exchange, text)})
+        usage = usage_of(exchange, text)
+        await exchange.event({**chunk(exchange, None), "choices": [], "usage": usage})
+        exchange.call.counted = (usage["prompt_tokens"], usage["completion_tokens"])
     if done:
         await exchange.event("[DONE]")
     await exchange.end_stream()
@@ -136,6 +138,12 @@ async def _refuses(exchange: Any) -> None:
 async def _slow(exchange: Any) -> None:
     """Two hundred words, one each 50 ms."""
     await say(exchange, "word " * 200, pause=0.05)
+
+
+@chat("steady")
+async def _steady(exchange: Any) -> None:
+    """Forty words, one each 50 ms."""
+    await say(exchange, "word " * 40, pause=0.05)
 
 
 @chat("length")
@@ -300,6 +308,7 @@ async def _vectors(
     spent = sum(len(str(text).split()) for text in exchange.call.body["input"])
     counted = {"usage": {"prompt_tokens": spent, "total_tokens": spent}} if usage else {}
     await exchange.json(200, {"object": "list", "model": exchange.call.model, "data": data[::-1], **counted})
+    exchange.call.counted = (spent if usage else 0, 0)
 
 
 def _packed(vector: list[float]) -> str:

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +28,8 @@ class ClientGone(Exception):
 
 @dataclass
 class Call:
-    """One request, as it came. abandoned: the client left before the answer ended."""
+    """One request, as it came. abandoned: the client left before the answer ended. counted: the tokens, in and out,
+    that the answer said it took."""
 
     method: str
     path: str
@@ -38,6 +40,7 @@ class Call:
     at: float = field(default_factory=time.monotonic)
     abandoned: bool = False
     finished: bool = False
+    counted: tuple[int, int] = (0, 0)
 
     @property
     def model(self) -> str:
@@ -147,7 +150,17 @@ class ScriptedProvider:
             assert time.monotonic() < deadline, "a call to the scripted provider goes on"
             time.sleep(0.01)
 
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Within the block nobody listens at the address."""
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.__enter__()
+
     def __enter__(self) -> Self:
+        self._ready.clear()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
         assert self._ready.wait(10), "the scripted provider did not start"
@@ -177,7 +190,7 @@ class ScriptedProvider:
                 try:
                     await self._answer(Exchange(call, reader, writer))
                     call.finished = True
-                except ClientGone:
+                except (ClientGone, ConnectionError):
                     call.abandoned = True
                 if writer.is_closing() or call.abandoned:
                     break
