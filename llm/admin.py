@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.decorators import display
@@ -14,12 +17,15 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin, WorkspaceRelatedFilter
-from core.admin_display import number
+from core.admin_display import moment, number
 from core.admin_forms import WorkspaceForm
+from llm import breaker
+from llm.breaker import BreakerState
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, ModelPrice, Provider
 from llm.price_services import price_add
 from llm.services import (
+    model_breaker_reset,
     model_create,
     model_delete,
     model_update,
@@ -29,6 +35,13 @@ from llm.services import (
 )
 
 KIND_COLOURS = {ModelKind.CHAT: "info", ModelKind.EMBEDDING: "primary"}
+
+BREAKER_COLOURS = {BreakerState.CLOSED: "success", BreakerState.HALF_OPEN: "warning", BreakerState.OPEN: "danger"}
+BREAKER_WORDS = {
+    BreakerState.CLOSED: _("Answers"),
+    BreakerState.HALF_OPEN: _("Being tried"),
+    BreakerState.OPEN: _("Left alone"),
+}
 
 
 class ProviderForm(WorkspaceForm):
@@ -63,6 +76,7 @@ class ProviderAdmin(WorkspaceModelAdmin):
 
     form = ProviderForm
     list_display = ("name", "type", "base_url", "has_key", "model_total", "is_active")
+    change_form_outer_before_template = "admin/llm/provider_top.html"
     list_filter = ("type", "is_active")
     search_fields = ("name", "slug", "base_url")
     prepopulated_fields = {"slug": ("name",)}
@@ -73,6 +87,13 @@ class ProviderAdmin(WorkspaceModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(models_total=Count("models"))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        obj = self.get_object(request, object_id) if object_id else None
+        extra = {"key_refused": moment(obj.key_refused_at)} if obj else {}
+        return super().changeform_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> Provider:
         return provider_create(principal=principal, values=values)
@@ -87,6 +108,8 @@ class ProviderAdmin(WorkspaceModelAdmin):
     def has_key(self, obj: Provider) -> str:
         if obj.type == ProviderType.LOCAL:
             return str(_("needs none"))
+        if obj.key_refused_at:
+            return str(_("refused since %(time)s")) % {"time": moment(obj.key_refused_at)}
         return obj.api_key.masked() or str(_("none"))
 
     @display(description=_("Models"), ordering="models_total")
@@ -159,23 +182,77 @@ class ModelAdmin(WorkspaceModelAdmin):
         "identifier",
         "dimensions",
         "input_limit",
+        "state",
         "is_default",
         "is_active",
     )
     list_filter = ("kind", ("provider", WorkspaceRelatedFilter), "is_active")
     list_select_related = ("provider",)
     search_fields = ("name", "slug", "identifier")
-    autocomplete_fields = ("provider",)
+    autocomplete_fields = ("provider", "fallback")
     prepopulated_fields = {"slug": ("name",)}
+    change_form_outer_before_template = "admin/llm/model_top.html"
     fieldsets = (
         (
             None,
             {"fields": ("name", "slug", "provider", "kind", "identifier", "is_default", "is_active", "description")},
         ),
         (_("Limits"), {"fields": ("max_input_tokens", "timeout_seconds", "dimensions", "shortens")}),
+        (_("In a minute"), {"fields": ("requests_per_minute", "tokens_per_minute")}),
+        (_("When it fails, or was asked before"), {"fields": ("fallback", "cache_seconds")}),
     )
     empty_title = _("No models yet")
     empty_text = _("Connect a provider first, then name the models that you want to use there.")
+
+    def get_urls(self) -> list[Any]:
+        reset = self.admin_site.admin_view(self.reset_breaker)
+        return [path("<uuid:pk>/reset-breaker/", reset, name="llm_model_reset_breaker"), *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("provider")
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The breakers of the rows on the page, in one question."""
+        changelist = super().get_changelist_instance(request)
+        self._show_breakers(changelist.result_list)
+        return changelist
+
+    @staticmethod
+    def _show_breakers(rows: Any) -> None:
+        known = breaker.standings(rows)
+        for row in rows:
+            row.breaker = known[row.pk]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        obj = self.get_object(request, object_id) if object_id else None
+        extra: dict[str, Any] = {}
+        if obj is not None:
+            extra["breaker"] = breaker.standings([obj])[obj.pk]
+            if self.has_change_permission(request, obj):
+                extra["breaker_reset_url"] = reverse("admin:llm_model_reset_breaker", args=[obj.pk])
+        return super().changeform_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def reset_breaker(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        obj = self.object_or_404(request, str(pk))
+        if request.method != "POST" or not self.has_change_permission(request, obj):
+            raise PermissionDenied
+
+        def act() -> HttpResponse:
+            model_breaker_reset(obj, principal=self.principal(request))
+            messages.success(request, _("Calls are let through again."))
+            return page()
+
+        def page() -> HttpResponse:
+            return redirect("admin:llm_model_change", obj.pk)
+
+        answer: HttpResponse = self.refusable(request, act, page)
+        return answer
+
+    @display(description=_("State"), label=BREAKER_COLOURS)
+    def state(self, obj: Any) -> tuple[str, str]:
+        return obj.breaker.state.value, str(BREAKER_WORDS[obj.breaker.state])
 
     def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> Model:
         return model_create(principal=principal, values=values)

@@ -7,8 +7,10 @@ class LlmConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from core.doctor import DOCTOR_CHECKS
         from core.lifecycle import on_shutdown
         from core.seeds import SEEDS, WORKSPACE_SEEDS
+        from llm.doctor import model_findings
         from llm.pricing import price_entries
         from llm.providers.connections import close_connections
         from llm.providers.registry import LocalFactory, OpenAIFactory
@@ -21,6 +23,7 @@ class LlmConfig(AppConfig):
         PLUGINS.providers.register(OpenAIFactory())
 
         on_shutdown(close_connections)
+        DOCTOR_CHECKS.register("70-models", model_findings)
 
         SEEDS.register("10-llm", seed_all)
         WORKSPACE_SEEDS.register("10-llm", seed_workspace)

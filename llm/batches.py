@@ -24,8 +24,8 @@ class Batch:
         )
 
 
-def batches(texts: Sequence[str], max_input_tokens: int) -> list[Batch]:
-    """Requests of at most MAX_INPUTS texts and SENT_TOKENS tokens. A text over the model's limit is cut; an empty
+def batches(texts: Sequence[str], max_input_tokens: int, most_tokens: int = SENT_TOKENS) -> list[Batch]:
+    """Requests of at most MAX_INPUTS texts and most_tokens tokens. A text over the model's limit is cut; an empty
     one is sent as a blank, because vendors refuse the empty string."""
     longest = int(max_input_tokens * CHARACTERS_PER_TOKEN)
     cut = [text[:longest] or " " for text in texts]
@@ -35,7 +35,7 @@ def batches(texts: Sequence[str], max_input_tokens: int) -> list[Batch]:
     tokens = 0
     for index in order:
         more = estimate_tokens(cut[index])
-        if positions and (len(positions) >= MAX_INPUTS or tokens + more > SENT_TOKENS):
+        if positions and (len(positions) >= MAX_INPUTS or tokens + more > most_tokens):
             found.append(_batch(positions, cut))
             positions, tokens = [], 0
         positions.append(index)

@@ -1,24 +1,27 @@
-"""The only door to any model: deadlines, retries, batches, checks, usage and spans stand behind it, once.
+"""The only door to any model: deadlines, retries, fallbacks, batches, checks, usage and spans stand behind it, once.
 
-Rows come in loaded, with their provider; nothing here touches the database.
+Rows come in loaded, with their provider. Behind the door: `chat_calls` and `single_calls` (which model is asked, how
+often), `attempts` (one try, with `breaker` and `limits`), `retries`, `fallback`, `response_cache`, `recording`. A call
+that works reads nothing from the database.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Any, TypeVar, cast
 
 from core.exceptions import Conflict
 from core.loop import run_in_loop
-from llm.batches import Batch, batches
-from llm.choices import ModelKind, ProviderType
+from llm import response_cache
+from llm.attempts import Terms
+from llm.batches import SENT_TOKENS, batches
+from llm.chat_calls import answer, finished
+from llm.choices import ModelKind
+from llm.limits import LONGEST_WAIT_SECONDS
 from llm.models import Model
-from llm.providers.connections import connection
-from llm.ranking import checked_scores, rerank_request, rerank_usage
-from llm.recording import Spent, broken_calls, explained, request_attributes
-from llm.retries import Deadline, pause
-from llm.tokens import count_tokens, counted_usage, estimate_tokens
+from llm.ranking import checked_scores
+from llm.recording import Books, broken_calls, explained, request_attributes
+from llm.retries import Deadline
+from llm.single_calls import Asking, EmbeddingCall, reranked, together
+from llm.tokens import count_tokens, counted_usage
 from llm.tool_calls import CallsBroken, checked
 from llm.vectors import assemble
 from observability.choices import Operation
@@ -27,21 +30,14 @@ from plugins.contracts import (
     ChatDelta,
     ChatRequest,
     EmbeddingPurpose,
-    EmbeddingRequest,
-    EmbeddingResponse,
     FinishReason,
     ProviderFailure,
-    RerankRequest,
-    RerankResponse,
     RerankScore,
     TokenUsage,
     Vectors,
 )
 
 DEADLINE_SECONDS = 300.0
-CONCURRENT_REQUESTS = 4
-
-T = TypeVar("T")
 
 __all__ = ["count_tokens", "embed", "embed_sync", "rerank", "stream_chat"]
 
@@ -57,95 +53,77 @@ def require_usable(model: Model, kind: ModelKind) -> None:
 
 
 async def stream_chat(
-    model: Model, request: ChatRequest, *, deadline: float = DEADLINE_SECONDS
+    model: Model, request: ChatRequest, *, deadline: float = DEADLINE_SECONDS, alone: bool = False
 ) -> AsyncGenerator[ChatDelta]:
     """Stream an answer. The last delta, and no other, has the finish reason, the usage and the model that replied.
 
-    Failures that may pass are retried before the first text. After it nothing is said twice: whatever breaks off then
-    ends in `provider_cut`, with the text kept. deadline: seconds for the whole.
+    Failures that may pass are retried before the first text, then the model's fallback is asked. After it nothing is
+    said twice: whatever breaks off then ends in `provider_cut`, with the text kept. deadline: seconds for the whole.
+    alone: this model and no other is asked, and really asked: to try it.
     Tool calls come in the last delta, whole and checked; those that are not whole are never handed out.
-    Raises ToolCallsBroken, UpstreamError or ServiceUnavailable, in our words.
+    Raises ToolCallsBroken, UpstreamError or ServiceUnavailable, in our words, ModelLimitReached, and PayloadTooLarge.
     """
     require_usable(model, ModelKind.CHAT)
-    request = replace(request, model=model.identifier)
-    spent, text = Spent(model, Operation.CHAT), ""
+    terms, books = Terms(Deadline(deadline), forced=alone), Books(model, Operation.CHAT, alone)
+    texts = list[str]()
     with span(f"chat {model.slug}", Operation.CHAT, **request_attributes(model)) as record:
-        last = ChatDelta(finish_reason=FinishReason.PROVIDER_CUT)
+        last, failed = ChatDelta(finish_reason=FinishReason.PROVIDER_CUT), False
         try:
-            async with aclosing(_attempts(model, request, Deadline(deadline), spent)) as deltas:
+            async with aclosing(answer(model, request, terms, books)) as deltas:
                 async for delta in deltas:
-                    text += delta.text
                     if delta.finish_reason is None:
+                        texts.append(delta.text)
                         yield delta
                     else:
                         last = delta
-            usage = last.usage or counted_usage(request, text, last.tool_calls)
-            last = replace(last, usage=usage, model=last.model or model.identifier)
+            last = finished(last, request, texts, books)
             last = checked(last)
+            await response_cache.keep(books, request, texts, last)
             yield last
         except CallsBroken as broken:
-            spent.failed = True
-            raise broken_calls(broken, model, last, text) from None
+            books.fail()
+            raise broken_calls(broken, books.last, last, "".join(texts)) from None
         except ProviderFailure as failure:
-            spent.failed = True
-            raise explained(failure, model) from None
+            failed = True
+            books.fail()
+            raise explained(failure, books.last) from None
         finally:
-            usage = last.usage or (TokenUsage() if spent.failed else counted_usage(request, text))
-            spent.add(usage, last.model)
+            usage = last.usage or (TokenUsage() if failed else counted_usage(request, "".join(texts)))
+            books.of(books.last).add(usage, last.model)
             record.set(**{"gen_ai.response.finish_reasons": [str(last.finish_reason)]})
-            spent.record(record)
-
-
-async def _attempts(model: Model, request: ChatRequest, deadline: Deadline, spent: Spent) -> AsyncGenerator[ChatDelta]:
-    while True:
-        spent.requests += 1
-        spoken = False
-        try:
-            async with aclosing(_deltas(model, request, deadline)) as deltas:
-                async for delta in deltas:
-                    spoken = spoken or bool(delta.text)
-                    if not spoken and delta.finish_reason is FinishReason.PROVIDER_CUT:
-                        raise ProviderFailure("connection", "The model provider broke off before it answered.")
-                    yield delta
-            return
-        except ProviderFailure as failure:
-            if not spoken:
-                await pause(failure, spent.requests, deadline)
-        if spoken:
-            yield ChatDelta(finish_reason=FinishReason.PROVIDER_CUT)
-            return
-
-
-async def _deltas(model: Model, request: ChatRequest, deadline: Deadline) -> AsyncGenerator[ChatDelta]:
-    """One attempt. Each step is timed by itself: a deadline around a `yield` would strike in the caller's code."""
-    async with connection(model) as provider:
-        stream = cast(AsyncGenerator[ChatDelta], provider.stream_chat(request))
-        async with aclosing(stream) as deltas:
-            while (delta := await deadline.within(anext(deltas, None))) is not None:
-                yield delta
+            books.close(record)
 
 
 async def embed(
-    model: Model, texts: Sequence[str], *, purpose: EmbeddingPurpose, deadline: float = DEADLINE_SECONDS
+    model: Model,
+    texts: Sequence[str],
+    *,
+    purpose: EmbeddingPurpose,
+    deadline: float = DEADLINE_SECONDS,
+    alone: bool = False,
 ) -> Vectors:
     """Vectors of the texts in their order, shape (n, dimensions), float32, rows of unit length.
 
     Batches keep to the vendors' limits, several are in flight, and one that is refused is split in half. A vector of
-    the wrong size, with NaN or of length zero is refused. deadline: seconds for the whole.
-    Raises UpstreamError or ServiceUnavailable, in our words.
+    the wrong size, with NaN or of length zero is refused. deadline: seconds for the whole. alone: as for `stream_chat`.
+    Raises UpstreamError or ServiceUnavailable, in our words, ModelLimitReached, and PayloadTooLarge.
     """
     require_usable(model, ModelKind.EMBEDDING)
-    call = _EmbedCall(model, purpose, Deadline(deadline), Spent(model, Operation.EMBEDDINGS))
+    # Nobody waits in front of a passage: those take their turn as long as there is time.
+    patience = deadline if purpose is EmbeddingPurpose.PASSAGE else LONGEST_WAIT_SECONDS
+    terms, books = Terms(Deadline(deadline), patience, forced=alone), Books(model, Operation.EMBEDDINGS, alone)
+    call = EmbeddingCall(model, purpose, Asking(terms, books))
+    most = min(SENT_TOKENS, model.tokens_per_minute or SENT_TOKENS)
     with span(f"embeddings {model.slug}", Operation.EMBEDDINGS, **request_attributes(model)) as record:
         record.set(**{"magnet.inputs": len(texts)})
         try:
-            answers = await _together([call.batch(part) for part in batches(texts, model.max_input_tokens)])
+            answers = await together([call.batch(part) for part in batches(texts, model.max_input_tokens, most)])
             return assemble([one for part in answers for one in part], model)
         except ProviderFailure as failure:
-            call.spent.failed = True
-            raise explained(failure, model) from None
+            books.fail()
+            raise explained(failure, books.last) from None
         finally:
-            call.spent.record(record)
+            books.close(record)
 
 
 def embed_sync(model: Model, texts: Sequence[str], *, purpose: EmbeddingPurpose) -> Vectors:
@@ -154,86 +132,29 @@ def embed_sync(model: Model, texts: Sequence[str], *, purpose: EmbeddingPurpose)
 
 
 async def rerank(
-    model: Model, query: str, documents: Sequence[str], *, top_n: int | None = None, deadline: float = DEADLINE_SECONDS
+    model: Model,
+    query: str,
+    documents: Sequence[str],
+    *,
+    top_n: int | None = None,
+    deadline: float = DEADLINE_SECONDS,
+    alone: bool = False,
 ) -> tuple[RerankScore, ...]:
     """The documents' scores for the query, best first; top_n: how many are wanted. deadline: seconds for the whole.
 
-    Raises UpstreamError or ServiceUnavailable, in our words; a score for a document that was not sent is refused.
+    alone: as for `stream_chat`. Raises what `embed` raises; a score for a document that was not sent is refused.
     """
     require_usable(model, ModelKind.RERANK)
     if not documents:
         return ()
-    request = rerank_request(model, query, documents, top_n)
-    spent, left = Spent(model, Operation.RERANK), Deadline(deadline)
+    terms, books = Terms(Deadline(deadline), forced=alone), Books(model, Operation.RERANK, alone)
     with span(f"rerank {model.slug}", Operation.RERANK, **request_attributes(model)) as record:
         record.set(**{"magnet.inputs": len(documents)})
         try:
-            answer = await _reranked(model, request, left, spent)
-            spent.add(rerank_usage(request, answer), answer.model)
-            return checked_scores(answer, len(documents))
+            ranked = await reranked(model, query, documents, top_n, Asking(terms, books))
+            return checked_scores(ranked, len(documents))
         except ProviderFailure as failure:
-            spent.failed = True
-            raise explained(failure, model) from None
+            books.fail()
+            raise explained(failure, books.last) from None
         finally:
-            spent.record(record)
-
-
-async def _reranked(model: Model, request: RerankRequest, deadline: Deadline, spent: Spent) -> RerankResponse:
-    while True:
-        spent.requests += 1
-        try:
-            async with connection(model) as provider:
-                return await deadline.within(provider.rerank(request))
-        except ProviderFailure as failure:
-            await pause(failure, spent.requests, deadline)
-
-
-async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Results in order; the first failure cancels the rest."""
-    tasks = [asyncio.create_task(one) for one in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class _EmbedCall:
-    """The requests of one call of `embed`."""
-
-    def __init__(self, model: Model, purpose: EmbeddingPurpose, deadline: Deadline, spent: Spent) -> None:
-        self.model = model
-        self.purpose = purpose
-        self.deadline = deadline
-        self.spent = spent
-        # The local model uses all cores for one batch.
-        self.limit = asyncio.Semaphore(1 if model.provider.type == ProviderType.LOCAL else CONCURRENT_REQUESTS)
-
-    async def batch(self, batch: Batch) -> list[tuple[Batch, EmbeddingResponse]]:
-        """The answer, or those of its halves where the vendor refuses the whole."""
-        try:
-            async with self.limit:
-                return [(batch, await self._request(batch.texts))]
-        except ProviderFailure as failure:
-            if failure.kind != "bad_request" or len(batch.texts) == 1:
-                raise
-        # One half after the other: a fault of the model, and not of the size, ends at the first single text.
-        return [one for half in batch.halves() for one in await self.batch(half)]
-
-    async def _request(self, texts: tuple[str, ...]) -> EmbeddingResponse:
-        dimensions = self.model.dimensions if self.model.shortens else None
-        request = EmbeddingRequest(self.model.identifier, texts, self.purpose, dimensions)
-        attempt = 0
-        while True:
-            attempt += 1
-            self.spent.requests += 1
-            try:
-                async with connection(self.model) as provider:
-                    answer = await self.deadline.within(provider.embed(request))
-            except ProviderFailure as failure:
-                await pause(failure, attempt, self.deadline)
-            else:
-                counted = TokenUsage(input_tokens=sum(map(estimate_tokens, texts)), estimated=True)
-                self.spent.add(counted if answer.usage.estimated else answer.usage, answer.model)
-                return answer
+            books.close(record)

@@ -1,7 +1,27 @@
 """What goes wrong with models, beyond what `core.exceptions` names."""
 
-from core.exceptions import UpstreamError
-from plugins.contracts import TokenUsage
+from core.exceptions import ServiceUnavailable, UpstreamError
+from plugins.contracts import ProviderFailure, TokenUsage
+
+BREAKER_OPEN, LIMIT, TOO_LARGE = "breaker_open", "limit", "too_large"
+
+
+class ModelLimitReached(ServiceUnavailable):
+    """The model's own limit of requests or tokens in a minute is used up."""
+
+    code = "model_rate_limited"
+    status = 429
+    title = "Too many requests"
+
+
+class NotAsked(ProviderFailure):
+    """A call that was not sent: the model's breaker is open, or its minute is full.
+
+    kind: `breaker_open`, `limit` or `too_large`. wait: seconds until another try makes sense, where it ever does.
+    """
+
+    def __init__(self, kind: str, message: str, *, wait: float | None = None) -> None:
+        super().__init__(kind, message, retry_after=wait)
 
 
 class ToolCallsBroken(UpstreamError):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -13,6 +13,13 @@ from core.fields import EncryptedTextField
 from core.models import ConfigurationModel, TimestampedModel, WorkspaceScopedModel
 from core.outbound import OutboundRefused, OutboundUse, check_url
 from llm.choices import ModelKind, PriceSource, ProviderType, provider_types
+
+LONGEST_CACHE_SECONDS = 30 * 24 * 3600
+LONGEST_CHAIN = 5
+"""Models of one chain of fallbacks, the first among them."""
+
+# What decides which vector space an embedding model's vectors lie in, whoever serves it.
+SPACE_FIELDS = ("identifier", "dimensions", "shortens")
 
 
 class Provider(ConfigurationModel):
@@ -31,6 +38,13 @@ class Provider(ConfigurationModel):
         _("API key"), blank=True, default="", help_text=_("Stored encrypted and never shown again.")
     )
     is_active = models.BooleanField(_("active"), default=True, help_text=_("Off: its models are refused everywhere."))
+    key_refused_at = models.DateTimeField(
+        _("key refused"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When the vendor first refused the key. A call that works, or a new key, takes it back."),
+    )
 
     class Meta(ConfigurationModel.Meta):
         abstract = False
@@ -70,6 +84,43 @@ class Model(ConfigurationModel):
     timeout_seconds = models.PositiveIntegerField(
         _("timeout (s)"), default=60, help_text=_("Longest wait for the first and for each next part of an answer.")
     )
+    requests_per_minute = models.PositiveIntegerField(
+        _("requests per minute"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("In any 60 s, retries too. Calls over it wait a little, then get a 429. Empty: no limit."),
+    )
+    tokens_per_minute = models.PositiveIntegerField(
+        _("tokens per minute"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Input and output, in any 60 s: reserved before a call, corrected after it. Empty: no limit."),
+    )
+    fallback = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="fallback_of",
+        db_index=False,  # an installation has few models, and a plain index would lock the table
+        verbose_name=_("fallback"),
+        help_text=_(
+            "Asked when this one fails before its first word; it may have a fallback of its own. "
+            "Of an embedding model: the same model at another provider."
+        ),
+    )
+    cache_seconds = models.PositiveIntegerField(
+        _("repeat answers (s)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_CACHE_SECONDS)],
+        help_text=_(
+            "How long an answer of a chat model is given again to exactly the same request, in this workspace alone. "
+            "Empty: never."
+        ),
+    )
     is_active = models.BooleanField(_("active"), default=True, help_text=_("Off: refused everywhere, by name."))
     is_default = models.BooleanField(
         _("default"), default=False, help_text=_("Fills new drafts; one for each kind. It changes nothing published.")
@@ -89,6 +140,35 @@ class Model(ConfigurationModel):
         super().clean()
         if self.slug in {f"default-{kind}" for kind in ModelKind.values}:
             raise ValidationError({"slug": ValidationError(_("This name stands for the default."), code="reserved")})
+        if self.cache_seconds and self.kind != ModelKind.CHAT:
+            text = _("Answers of chat models alone are repeated.")
+            raise ValidationError({"cache_seconds": ValidationError(text, code="kind")})
+        if self.fallback is not None:
+            self._check_fallback(self.fallback)
+
+    def _check_fallback(self, fallback: "Model") -> None:
+        """Raise ValidationError for a chain that cannot answer instead of this model, or that bites its tail."""
+        if fallback.workspace_id != self.workspace_id:
+            raise _fallback_error(_("There is no such model here."), "does_not_exist")
+        if fallback.kind != self.kind:
+            raise _fallback_error(_("The fallback is of another kind."), "kind")
+        if self.kind == ModelKind.EMBEDDING and not self.shares_space(fallback):
+            raise _fallback_error(
+                _("Its vectors lie in another space: identifier, dimensions and shortening must be the same."),
+                "space",
+            )
+        chain, last = {self.pk}, fallback
+        while last.pk not in chain and last.fallback is not None:
+            chain.add(last.pk)
+            last = last.fallback
+        if last.pk in chain:
+            raise _fallback_error(_("The chain of fallbacks comes back to itself."), "cycle")
+        if len(chain) >= LONGEST_CHAIN:
+            raise _fallback_error(_("A chain of fallbacks has five models at most."), "too_long")
+
+    def shares_space(self, other: "Model") -> bool:
+        """Whether vectors of both may be compared."""
+        return all(getattr(self, name) == getattr(other, name) for name in SPACE_FIELDS)
 
     @property
     def is_extractive(self) -> bool:
@@ -146,3 +226,22 @@ class ModelPrice(WorkspaceScopedModel, TimestampedModel):
 
     def __str__(self) -> str:
         return f"{self.model}: {self.input} / {self.output} {self.currency}"
+
+
+def _fallback_error(text: Any, code: str) -> ValidationError:
+    return ValidationError({"fallback": ValidationError(text, code=code)})
+
+
+class CallCount(models.Model):
+    """Calls and tokens of one model in one second, counted here while Valkey is away. `llm.limits` writes it."""
+
+    model_id = models.UUIDField()
+    second = models.PositiveBigIntegerField()
+    requests = models.PositiveIntegerField()
+    tokens = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model_id", "second"], name="llm_one_count_a_second")]
+
+    def __str__(self) -> str:
+        return f"{self.model_id} {self.second}"

@@ -1,11 +1,14 @@
-"""What a call of a model leaves behind: attributes of its span, and a usage record."""
+"""What a call of a model leaves behind: attributes of its span, and a usage record of each model that was asked."""
 
+import math
 import time
+import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from core.exceptions import ServiceUnavailable, UpstreamError
-from llm.exceptions import ToolCallsBroken
+from core.exceptions import MagnetError, PayloadTooLarge, ServiceUnavailable, UpstreamError
+from llm.exceptions import BREAKER_OPEN, LIMIT, TOO_LARGE, ModelLimitReached, ToolCallsBroken
 from llm.models import Model
 from llm.retries import RETRYABLE
 from observability.choices import Operation, SpanStatus
@@ -20,7 +23,10 @@ def request_attributes(model: Model) -> dict[str, object]:
 
 @dataclass
 class Spent:
-    """The tokens of one call, added up over its requests. replied: the model that answered. requests: attempts too."""
+    """The tokens that one call took of one model, added up over its requests.
+
+    replied: the model that answered, as the vendor names it. requests: attempts too.
+    """
 
     model: Model
     operation: Operation
@@ -43,23 +49,13 @@ class Spent:
         self.replied = replied or self.replied
 
     def record(self, span: SpanRecord) -> None:
-        """Close the books of the call, however it ended."""
-        replied = self.replied or self.model.identifier
-        span.set(
-            **{
-                "gen_ai.response.model": replied,
-                "gen_ai.usage.input_tokens": self.usage.input_tokens,
-                "gen_ai.usage.output_tokens": self.usage.output_tokens,
-                "magnet.requests": self.requests,
-            }
-        )
         record_usage(
             UsageEntry(
                 operation=self.operation,
                 provider_type=self.model.provider.type,
                 provider_slug=self.model.provider.slug,
                 model_slug=self.model.slug,
-                model_identifier=replied,
+                model_identifier=self.replied or self.model.identifier,
                 input_tokens=self.usage.input_tokens,
                 output_tokens=self.usage.output_tokens,
                 cached_input_tokens=self.usage.cached_input_tokens,
@@ -74,11 +70,63 @@ class Spent:
         )
 
 
-def explained(failure: ProviderFailure, model: Model) -> UpstreamError | ServiceUnavailable:
-    """The failure as an error of ours: 503 where waiting may help, 502 elsewhere."""
+@dataclass
+class Books:
+    """What one call spends, by the model that it spends it on, and what was tried in vain.
+
+    asked: the model that the caller named; last: the one that was asked last. forced: no other one is asked instead.
+    cached: the answer was given before, and costs nothing.
+    """
+
+    asked: Model
+    operation: Operation
+    forced: bool = False
+    cached: bool = False
+    _spent: dict[uuid.UUID, Spent] = field(default_factory=dict)
+    _tries: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.last = self.asked
+
+    def of(self, model: Model) -> Spent:
+        """The page of this model, which is asked now."""
+        self.last = model
+        return self._spent.setdefault(model.pk, Spent(model, self.operation))
+
+    def failed_try(self, model: Model, failure: ProviderFailure) -> None:
+        self._tries.append({"model": model.slug, "error": failure.kind})
+
+    def fail(self) -> None:
+        self.of(self.last).failed = True
+
+    def close(self, span: SpanRecord) -> None:
+        """Close the books of the call, however it ended."""
+        asked = list(self._spent.values())
+        replied = self.of(self.last)
+        span.set(
+            **request_attributes(self.last),
+            **{
+                "gen_ai.response.model": replied.replied or self.last.identifier,
+                "gen_ai.usage.input_tokens": sum(one.usage.input_tokens for one in asked),
+                "gen_ai.usage.output_tokens": sum(one.usage.output_tokens for one in asked),
+                "magnet.requests": sum(one.requests for one in asked),
+                **({"magnet.failed_attempts": self._tries} if self._tries else {}),
+                **({"magnet.cached": True} if self.cached else {}),
+            },
+        )
+        for one in asked or [replied]:
+            one.record(span)
+
+
+def explained(failure: ProviderFailure, model: Model) -> MagnetError:
+    """The failure as an error of ours: 429 at the model's own limit, 503 where waiting may help, 502 elsewhere."""
     hint = f"Model '{model.slug}' of provider '{model.provider.slug}'."
-    if failure.kind in RETRYABLE:
-        wait = None if failure.retry_after is None else max(1, round(failure.retry_after))
+    wait = None if failure.retry_after is None else max(1, math.ceil(failure.retry_after))
+    if failure.kind == LIMIT:
+        return ModelLimitReached(failure.message, hint=hint, retry_after=wait)
+    if failure.kind == TOO_LARGE:
+        return PayloadTooLarge(failure.message, hint=hint)
+    if failure.kind in RETRYABLE or failure.kind == BREAKER_OPEN:
         return ServiceUnavailable(failure.message, hint=hint, retry_after=wait)
     return UpstreamError(failure.message, hint=hint)
 

@@ -11,6 +11,9 @@ RETRYABLE = frozenset({"rate_limited", "overloaded", "timeout", "connection"})
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 60.0
+# With a fallback at hand a failing model is not waited for as long.
+HURRIED_ATTEMPTS = 2
+HURRIED_PAUSE_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -38,13 +41,15 @@ class Deadline:
             raise ProviderFailure("timeout", f"The model took longer than {self.seconds:g} s in all.") from None
 
 
-async def pause(failure: ProviderFailure, attempt: int, deadline: Deadline) -> None:
+async def pause(failure: ProviderFailure, attempt: int, deadline: Deadline, *, hurried: bool = False) -> None:
     """Wait before the next attempt: what the vendor asks for, else full jitter (Brooker, 2015).
 
-    attempt: how many there were. Raises the failure instead when another one makes no sense or has no time.
+    attempt: how many there were. hurried: another model stands by. Raises the failure instead when another attempt
+    makes no sense or has no time.
     """
+    most, longest = (HURRIED_ATTEMPTS, HURRIED_PAUSE_SECONDS) if hurried else (ATTEMPTS, LONGEST_PAUSE_SECONDS)
     wait = _jitter(attempt) if failure.retry_after is None else failure.retry_after
-    if failure.kind not in RETRYABLE or attempt >= ATTEMPTS or wait >= min(deadline.left, LONGEST_PAUSE_SECONDS):
+    if failure.kind not in RETRYABLE or attempt >= most or wait >= min(deadline.left, longest):
         raise failure
     await asyncio.sleep(wait)
 

@@ -1,25 +1,31 @@
 """Writes of providers and models."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.access import Permission, Principal
-from core.audit import delete_row, save_new
+from core.audit import audit, delete_row, save_new
+from core.exceptions import ServiceUnavailable
 from core.versions import save_version
+from llm import breaker
 from llm.catalogue import known_facts
 from llm.choices import ModelKind
-from llm.models import Model, ModelPrice, Provider
+from llm.models import SPACE_FIELDS, Model, ModelPrice, Provider
 from llm.price_services import price_from_catalogue
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R", Provider, Model)
 
-# What decides which vector space an embedding model's vectors lie in.
-SPACE_FIELDS = ("kind", "provider", "identifier", "dimensions", "shortens")
+# What an embedding model that is in use keeps: it decides in which space the vectors lie, and who computes them.
+FIXED_FIELDS = ("kind", "provider", *SPACE_FIELDS)
 
 
 @transaction.atomic
@@ -45,6 +51,8 @@ def provider_update(
     moved = values.get("base_url", stored.base_url) != stored.base_url
     if moved and not values.get("api_key"):
         values["api_key"] = ""
+    if "api_key" in values:
+        values["key_refused_at"] = None
     return _update(provider, values, expected)
 
 
@@ -53,6 +61,22 @@ def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:
     if "base_url" in cleaned:
         cleaned["base_url"] = str(cleaned["base_url"]).strip().rstrip("/")
     return cleaned
+
+
+@transaction.atomic
+def provider_key_refused(provider: Provider) -> None:
+    """Alert the admins, once: in the log of changes, in the lists and pages, and by `doctor`."""
+    rows = Provider.objects.for_workspace(provider.workspace_id).filter(pk=provider.pk, version=provider.version)
+    provider.key_refused_at = timezone.now()
+    if rows.filter(key_refused_at=None).update(key_refused_at=provider.key_refused_at):
+        logger.error("llm.key_refused", extra={"provider": provider.slug})
+        audit("key_refused", provider)
+
+
+def provider_key_accepted(provider: Provider) -> None:
+    """Take the note back: a call worked."""
+    provider.key_refused_at = None
+    Provider.objects.for_workspace(provider.workspace_id).filter(pk=provider.pk).update(key_refused_at=None)
 
 
 def provider_delete(provider: Provider, *, principal: Principal) -> None:
@@ -92,7 +116,7 @@ def model_update(
 
 def _keep_space(model: Model, values: Mapping[str, Any]) -> None:
     stored = Model.objects.for_workspace(model.workspace_id).select_related("provider").get(pk=model.pk)
-    changed = [name for name in SPACE_FIELDS if name in values and values[name] != getattr(stored, name)]
+    changed = [name for name in FIXED_FIELDS if name in values and values[name] != getattr(stored, name)]
     if changed and stored.kind == ModelKind.EMBEDDING and _in_use(stored):
         message = _("Stored vectors depend on this model. Create another one and switch the sources to it.")
         raise ValidationError({name: ValidationError(message, code="in_use") for name in changed})
@@ -111,6 +135,18 @@ def model_delete(model: Model, *, principal: Principal) -> None:
     """Raises ProtectedError (a 409) while something uses it."""
     principal.require(Permission.MANAGE)
     delete_row(model)
+
+
+def model_breaker_reset(model: Model, *, principal: Principal) -> None:
+    """Let calls through at once. Raises ServiceUnavailable while Valkey, which holds the state, does not answer."""
+    from redis.exceptions import RedisError
+
+    principal.require(Permission.MANAGE)
+    try:
+        breaker.reset(model)
+    except RedisError:
+        raise ServiceUnavailable("Valkey does not answer, so the breaker stays as it is.", hint="Try again.") from None
+    audit("reset_breaker", model)
 
 
 def _only_default(model: Model) -> None:

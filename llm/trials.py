@@ -33,10 +33,13 @@ async def try_model(model: Model) -> Trial:
     """Call the model once. Raises UpstreamError or ServiceUnavailable, in our words."""
     started = time.perf_counter()
     if model.kind == ModelKind.EMBEDDING:
-        vectors = await client.embed(model, [PASSAGE], purpose=EmbeddingPurpose.PASSAGE, deadline=TRIAL_SECONDS)
+        vectors = await client.embed(
+            model, [PASSAGE], purpose=EmbeddingPurpose.QUERY, deadline=TRIAL_SECONDS, alone=True
+        )
         return Trial(_milliseconds(started), model.identifier, dimensions=vectors.shape[1])
     if model.kind == ModelKind.RERANK:
-        await client.rerank(model, "What does a test call reach?", [PASSAGE, "Rain."], deadline=TRIAL_SECONDS)
+        documents = [PASSAGE, "Rain."]
+        await client.rerank(model, "What does a test call reach?", documents, deadline=TRIAL_SECONDS, alone=True)
         return Trial(_milliseconds(started), model.identifier)
     question = "What does the test call of a model reach?"
     request = ChatRequest(
@@ -45,7 +48,7 @@ async def try_model(model: Model) -> Trial:
         grounding=Grounding(question, (GroundingPassage(1, PASSAGE),)),
     )
     text, replied = "", ""
-    async for delta in client.stream_chat(model, request, deadline=TRIAL_SECONDS):
+    async for delta in client.stream_chat(model, request, deadline=TRIAL_SECONDS, alone=True):
         text += delta.text
         replied = delta.model or replied
     return Trial(_milliseconds(started), replied, text=text)

@@ -12,13 +12,19 @@ class ProviderFilters(Filters):
 
     class Meta:
         model = Provider
-        fields = {"slug": ["exact", "in"], "is_active": ["exact"], "updated_at": ["gte", "lte"]}
+        fields = {
+            "slug": ["exact", "in"],
+            "is_active": ["exact"],
+            "key_refused_at": ["isnull"],
+            "updated_at": ["gte", "lte"],
+        }
 
 
 class ModelFilters(Filters):
     kind = filters.ChoiceFilter(choices=ModelKind.choices)
     # An id, not a choice of rows: whether another workspace holds it must not show.
     provider = filters.UUIDFilter(field_name="provider_id")
+    fallback = filters.UUIDFilter(field_name="fallback_id")
 
     class Meta:
         model = Model

@@ -1,10 +1,14 @@
 """What the API shows and takes of providers and models. Keys go in and never come out."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, ScopedRelatedField
+from llm import breaker
+from llm.breaker import BreakerState, Standing
 from llm.models import Model, ModelPrice, Provider
 
 
@@ -26,25 +30,51 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
 
     class Meta:
         model = Provider
-        fields = (*CONFIGURATION_FIELDS, "type", "base_url", "api_key", "has_api_key", "is_active")
-        read_only_fields = CONFIGURATION_READ_ONLY
+        fields = (*CONFIGURATION_FIELDS, "type", "base_url", "api_key", "has_api_key", "key_refused_at", "is_active")
+        read_only_fields = (*CONFIGURATION_READ_ONLY, "key_refused_at")
 
     def get_has_api_key(self, provider: Provider) -> bool:
         return bool(provider.api_key)
+
+
+class BreakerSerializer(serializers.Serializer[Any]):
+    """The state of a model's circuit breaker."""
+
+    state = serializers.ChoiceField(choices=[one.value for one in BreakerState], help_text="`open`: not called.")
+    failures = serializers.IntegerField(help_text="Since the last call that worked.")
+    kind = serializers.CharField(help_text="Of the last failure, such as `timeout` or `unauthorized`.")
+    seconds = serializers.FloatField(help_text="Until one call is let through to try.")
 
 
 class ModelSerializer(serializers.ModelSerializer[Model]):
     """A model of a provider. What is left out is filled in for models that the platform knows."""
 
     provider = ScopedRelatedField(model=Provider, help_text="Id or slug.")
+    fallback = ScopedRelatedField(
+        model=Model,
+        required=False,
+        allow_null=True,
+        help_text="Id or slug of the model that is asked when this one fails before its first word.",
+    )
+    breaker = serializers.SerializerMethodField(help_text="Whether the model is left alone after failures in a row.")
+    _breakers: Mapping[Any, Standing] = {}  # replaced, never written to
 
     class Meta:
         model = Model
         fields = (
             *CONFIGURATION_FIELDS, "provider", "kind", "identifier", "dimensions", "shortens", "max_input_tokens",
-            "timeout_seconds", "is_active", "is_default",
+            "timeout_seconds", "requests_per_minute", "tokens_per_minute", "fallback", "cache_seconds", "is_active",
+            "is_default", "breaker",
         )  # fmt: skip
         read_only_fields = CONFIGURATION_READ_ONLY
+
+    @extend_schema_field(BreakerSerializer)
+    def get_breaker(self, model: Model) -> dict[str, Any]:
+        """Those of a whole list are asked for at once."""
+        if model.pk not in self._breakers:
+            rows: Any = self.parent.instance if isinstance(self.parent, serializers.ListSerializer) else [model]
+            self._breakers = breaker.standings(rows)
+        return dict(BreakerSerializer(self._breakers[model.pk]).data)
 
 
 class ModelPriceSerializer(serializers.ModelSerializer[ModelPrice]):

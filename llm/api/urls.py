@@ -10,4 +10,5 @@ urlpatterns = [
     *resource("models", ModelViewSet),
     verb("models/<str:id>/test", ModelViewSet, "models-test", post="test"),
     path("models/<str:id>/prices/", ModelPriceViewSet.as_view({"get": "list", "post": "create"}), name="models-prices"),
+    verb("models/<str:id>/reset-breaker", ModelViewSet, "models-reset-breaker", post="reset_breaker"),
 ]

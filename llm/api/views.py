@@ -14,6 +14,7 @@ from llm.api.serializers import ModelPriceSerializer, ModelSerializer, ProviderS
 from llm.models import Model, ModelPrice, Provider
 from llm.price_services import price_add
 from llm.services import (
+    model_breaker_reset,
     model_create,
     model_delete,
     model_update,
@@ -69,6 +70,13 @@ class ModelViewSet(ConfigurationViewSet):
 
     def delete_object(self, instance: Any) -> None:
         model_delete(instance, principal=self.principal)
+
+    @extend_schema(request=None, responses=ModelSerializer)
+    def reset_breaker(self, request: Request, id: str) -> Response:
+        """Let calls of the model through at once, although it failed several times in a row."""
+        model = self.get_object()
+        model_breaker_reset(model, principal=self.principal)
+        return Response(self.get_serializer(model).data)
 
     @extend_schema(request=None, responses=TrialSerializer)
     def test(self, request: Request, id: str) -> Response:

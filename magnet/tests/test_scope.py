@@ -21,6 +21,7 @@ ALLOWED = {
     "knowledge/quota.py": "the doctor looks at all workspaces",
     "knowledge/services.py": "locks a row that the caller was given",
     "knowledge/recurring.py": "cleans up for all workspaces",
+    "llm/doctor.py": "the doctor looks at all workspaces",
     "llm/selectors.py": "a model that a row of the workspace refers to",
     "observability/integrity.py": "looks at all workspaces for what does not fit",
     "observability/leases.py": "tasks start from the id of a job",
