@@ -1,12 +1,12 @@
-"""Monitor: jobs, runs, traces and usage."""
+"""Monitor: jobs, runs and traces."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet, Sum
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils.safestring import SafeString
@@ -16,8 +16,8 @@ from unfold.decorators import display
 
 from core.access import Permission
 from core.admin import PageModelAdmin
-from core.admin_display import clipped, duration, moment, money, number, progress
-from observability import admin_schedules  # noqa: F401  # registers the schedules
+from core.admin_display import clipped, duration, moment, money, progress
+from observability import admin_schedules, admin_usage  # noqa: F401  # they register themselves
 from observability.choices import JobStatus, RunStatus, SpanStatus
 from observability.models import Job, Run, Span, Trace, UsageRecord
 from observability.selectors import costs_of, may_read_content
@@ -281,64 +281,3 @@ def _offset(trace: Trace, span: Span) -> float:
 
 def _ends(trace: Trace, span: Span) -> float:
     return _offset(trace, span) + span.duration_ms
-
-
-@admin.register(UsageRecord)
-class UsageAdmin(PageModelAdmin):
-    """Tokens and time of every call of a model."""
-
-    page_template = "admin/observability/usage.html"
-    list_display = (
-        "model_slug",
-        "provider_slug",
-        "operation",
-        "tokens_in",
-        "tokens_out",
-        "cost_text",
-        "took",
-        "status_label",
-        "time",
-    )
-    list_filter = ("operation", "provider_slug", "model_slug", "estimated")
-    search_fields = ("model_slug", "model_identifier", "provider_slug")
-    list_before_template = "admin/observability/usage_sum.html"
-    empty_title = _("No usage yet")
-    empty_text = _("Every call of a model is counted here: tokens, time and, where prices are known, cost.")
-
-    def page_extra(self, request: HttpRequest, obj: UsageRecord) -> dict[str, Any]:
-        return {"cost": money(obj.cost, obj.currency)}
-
-    totals: ClassVar[dict[str, Any]] = {"tokens_in": Sum("input_tokens"), "tokens_out": Sum("output_tokens")}
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        response = super().changelist_view(request, extra_context)
-        changelist = getattr(response, "context_data", {}).get("cl")
-        if changelist is not None:
-            found = changelist.queryset.order_by().aggregate(**self.totals)
-            response.context_data["usage_totals"] = {name: number(value or 0) for name, value in found.items()}
-            response.context_data["usage_costs"] = _costs(changelist.queryset)
-        return response
-
-    @display(description=_("Input (tokens)"), ordering="input_tokens")
-    def tokens_in(self, obj: UsageRecord) -> str:
-        return number(obj.input_tokens) + (" ≈" if obj.estimated else "")
-
-    @display(description=_("Output (tokens)"), ordering="output_tokens")
-    def tokens_out(self, obj: UsageRecord) -> str:
-        return number(obj.output_tokens) + (" ≈" if obj.estimated else "")
-
-    @display(description=_("Cost"), ordering="cost")
-    def cost_text(self, obj: UsageRecord) -> str:
-        return money(obj.cost, obj.currency)
-
-    @display(description=_("Took"), ordering="duration_ms")
-    def took(self, obj: UsageRecord) -> str:
-        return duration(obj.duration_ms)
-
-    @display(description=_("Status"), ordering="status", label=SPAN_COLOURS)
-    def status_label(self, obj: UsageRecord) -> tuple[str, Any]:
-        return obj.status, SpanStatus(obj.status).label
-
-    @display(description=_("Time"), ordering="id")
-    def time(self, obj: UsageRecord) -> str:
-        return moment(obj.created_at)

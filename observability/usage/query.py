@@ -1,7 +1,7 @@
 """What a report of usage is asked: a period in a time zone, steps of time, groups, filters. Plain data, no database."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -81,13 +81,36 @@ class Period:
 
 @dataclass(frozen=True)
 class UsageQuery:
-    """What is asked of one workspace's usage. filters: texts by group, all of which hold."""
+    """What is asked of one workspace's usage. filters: texts by group, all of which hold; only: no groups but these."""
 
     workspace_id: uuid.UUID
     period: Period
     interval: Interval | None = None
     group_by: GroupBy | None = None
     filters: Mapping[GroupBy, str] = field(default_factory=dict)
+    only: Sequence[str] | None = None
+
+
+def steps_of(period: Period, interval: Interval) -> list[datetime]:
+    """The beginnings of all steps that a period touches, in its zone."""
+    if interval is Interval.HOUR:
+        return [(period.start + n * HOUR).astimezone(period.zone) for n in range(int(period.length / HOUR))]
+    day = period.start.astimezone(period.zone).date()
+    if interval is Interval.WEEK:
+        day -= timedelta(days=day.weekday())
+    elif interval is Interval.MONTH:
+        day = day.replace(day=1)
+    found = []
+    while (step := datetime.combine(day, time(), period.zone)) < period.end:
+        found.append(step)
+        day = _next(day, interval)
+    return found
+
+
+def _next(day: date, interval: Interval) -> date:
+    if interval is Interval.MONTH:
+        return (day.replace(day=28) + timedelta(days=4)).replace(day=1)
+    return day + timedelta(days=7 if interval is Interval.WEEK else 1)
 
 
 def zone_of(name: str) -> ZoneInfo:

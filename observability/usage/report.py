@@ -98,17 +98,17 @@ SETS = {Level.BOTH: "step, grouped", Level.STEP: "step", Level.GROUP: "grouped",
 Measured = dict[Level, list[UsageRow]]
 
 
-def usage_report(query: UsageQuery, levels: Sequence[Level], *, unmeasured: Sequence[Level] = ()) -> Measured:
+def usage_report(query: UsageQuery, levels: Sequence[Level]) -> Measured:
     """The rows of each level, in order of time and then of tokens, the largest first; empty steps are left out.
 
-    unmeasured: levels without percentiles, which cost less. Raises InvalidInput when there are more than MAX_ROWS.
+    Raises InvalidInput when there are more than MAX_ROWS.
     """
     check_steps(query)
     found: dict[tuple[int, Any, Any], Figures] = defaultdict(Figures)
     sketches: dict[tuple[int, Any, Any], dict[int, int]] = defaultdict(dict)
     source, parameters = _source(query)
     with connection.cursor() as cursor:
-        cursor.execute(_sums([*levels, *unmeasured], source), parameters)
+        cursor.execute(_sums(levels, source), parameters)
         if cursor.rowcount > MAX_ROWS:
             raise refused("group_by", f"More than {MAX_ROWS} rows: take longer steps, a shorter period, or a filter.")
         for level, step, group, currency, cost, *counts in cursor.fetchall():
@@ -118,7 +118,7 @@ def usage_report(query: UsageQuery, levels: Sequence[Level], *, unmeasured: Sequ
             sketches[(level, step, group)][bucket] = int(calls)
     for key, counts in sketches.items():
         found[key].latency = percentiles(counts)
-    return {level: _ordered(found, level, query.period) for level in (*levels, *unmeasured)}
+    return {level: _ordered(found, level, query.period) for level in levels}
 
 
 def _ordered(found: Mapping[tuple[int, Any, Any], Figures], level: Level, period: Period) -> list[UsageRow]:
@@ -197,6 +197,9 @@ def _source(query: UsageQuery) -> tuple[str, dict[str, Any]]:
         conditions.append(f" AND {GROUPS[group]} = %(is_{group.value})s")
         parameters[f"is_{group.value}"] = value
     where = "".join(conditions)
+    if query.only is not None and query.group_by is not None:
+        where += f" AND {GROUPS[query.group_by]} = ANY(%(only)s)"
+        parameters["only"] = list(query.only)
     rows = f"{where} UNION ALL ".join([*parts, TAIL]) + where
     step = "date_trunc(%(interval)s, start, %(zone)s)" if query.interval else "NULL::timestamptz"
     grouped = GROUPS[query.group_by] if query.group_by else "NULL::text"
