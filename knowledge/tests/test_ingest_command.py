@@ -47,6 +47,21 @@ def test_files_and_folders_come_in_and_what_is_refused_says_why(run, source_with
 
 
 @pytest.mark.django_db
+def test_two_files_of_one_name_do_not_replace_each_other(run, source_with, folder):
+    source = source_with()
+    (folder / "rules" / "tea.txt").write_text("Tea is served at five.")
+
+    told = json.loads(
+        run(str(folder), str(folder / "rules"), str(folder / "tea.txt"), "--source", source.slug, "--json")
+    )
+
+    # `rules` once more gives leave.md and tea.txt without their folder: the second would replace the first tea.txt.
+    refused = [one for one in told["documents"] if "would replace" in one["reason"]]
+    assert [one["file"] for one in refused] == [str(folder / "rules" / "tea.txt")]
+    assert Document._unscoped.get(external_id="tea.txt").size == (folder / "tea.txt").stat().st_size
+
+
+@pytest.mark.django_db
 def test_what_has_not_changed_is_not_read_again(run, source_with, folder):
     source = source_with()
     run(str(folder), "--source", source.slug)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 # Errors to Sentry, off until a DSN is set; and logs: JSON lines, never prompts or secrets
 SENTRY_DSN = ENV.secret("SENTRY_DSN")
 logging.captureWarnings(capture=True)
-LOG_LEVEL = ENV.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+# Somebody who types a command reads its answer, and no log of what it did well.
+_usual_level = "WARNING" if Path(sys.argv[0]).name == "manage.py" else "INFO"
+LOG_LEVEL = ENV.choice("LOG_LEVEL", _usual_level, ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.selectors import principal_for_session, workspace_by_slug
 from accounts.services import command_user
 from core.access import Principal
-from core.exceptions import MagnetError, NotFound
+from core.exceptions import Conflict, MagnetError, NotFound
 from knowledge.choices import DocumentStatus
 from knowledge.connectors import FILES, FilesConfig
 from knowledge.models import Document, KnowledgeSource
@@ -38,6 +38,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.quiet = options["json"]
+        self.brought: dict[str, Path] = {}
         try:
             principal, source = _source(options)
             items = PLUGINS.connectors.get(FILES).items(
@@ -54,6 +55,7 @@ class Command(BaseCommand):
         file = storable(str(item.path))
         result: dict[str, Any] = {"file": file, "document_id": None, "status": "skipped", "reason": ""}
         try:
+            self._require_own_name(item)
             with item.path.open("rb") as content:
                 upload = Upload(content, item.path.name, external_id=storable(item.external_id))
                 document, job = document_upload(principal=principal, source=source, upload=upload)
@@ -64,6 +66,15 @@ class Command(BaseCommand):
         if not self.quiet:
             self.stdout.write(f"{result['status']:>10}  {file}  {result['reason']}")
         return result
+
+    def _require_own_name(self, item: SourceItem) -> None:
+        """Raise Conflict for a second file of this call that would replace the first, under the same name."""
+        first = self.brought.setdefault(item.external_id, item.path.resolve())
+        if first != item.path.resolve():
+            raise Conflict(
+                f"It would replace {storable(str(first))}, which has the name '{storable(item.external_id)}' too.",
+                hint="Name the folder above both, so that their places tell them apart.",
+            )
 
     def _wait(self, source: KnowledgeSource, taken: list[dict[str, Any]]) -> None:
         """Follow the documents to their ends; when nothing moves and no worker's heart beats, there is no worker."""
