@@ -10,6 +10,7 @@ from core.faults import fault
 from core.queue import Queue
 from knowledge.choices import DocumentStatus
 from knowledge.indexing import ensure_index, needs_ann, needs_reweighing, swap, vector_text, vectors_in_index
+from knowledge.ingestion.media_types import is_supported
 from knowledge.ingestion.pipeline import embed_missing, parse, prepare, staged
 from knowledge.models import Document, DocumentText, EmbeddingIndex, StagedVector
 from knowledge.schemas import Chunking
@@ -37,7 +38,7 @@ def _ingest(leased: LeasedJob) -> None:
         return
     with leased.guard():
         _begin(document, leased.job)
-    if document.media_type.startswith("application/x-"):
+    if document.media_type.startswith("application/x-") and not is_supported(document.media_type):
         raise _unreadable(document)
     chunking = Chunking.model_validate(document.source.chunking)
     parsed = parse(document)

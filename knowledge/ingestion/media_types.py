@@ -75,6 +75,11 @@ def supported() -> list[tuple[str, tuple[str, ...]]]:
     return [*SUPPORTED.items(), *_of_plugins().items()]
 
 
+def is_supported(media_type: str) -> bool:
+    """Whether a parser, built in or a plugin's, reads files of this type."""
+    return media_type in SUPPORTED or media_type in _of_plugins()
+
+
 def detect(path: Path, filename: str) -> str:
     """The media type of a file.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from knowledge.ingestion import media_types
-from knowledge.ingestion.media_types import UnsupportedType, detect, supported
+from knowledge.ingestion.media_types import UnsupportedType, detect, is_supported, supported
 from plugins.contracts import ParsedDocument, ParseError
 from plugins.registry import PLUGINS
 
@@ -158,5 +158,7 @@ def test_type_of_a_plugin_is_known_by_its_extension(tmp_path, monkeypatch):
 
     assert type_of(tmp_path, "a.ipynb", b"{}") == "application/x-notebook"
     assert ("application/x-notebook", (".ipynb",)) in supported()
+    assert is_supported("application/x-notebook")
+    assert not is_supported("application/x-encrypted")
     with pytest.raises(UnsupportedType, match=r"\.html, \.ipynb, \.md"):
         type_of(tmp_path, "a.json", b"{}")
