@@ -196,7 +196,7 @@ class EncryptedJSONField(EncryptedTextField):
 
     def save_form_data(self, instance: models.Model, data: Any) -> None:
         if data not in (None, ""):
-            setattr(instance, self.attname, json.loads(data))
+            setattr(instance, self.attname, json.loads(data) if isinstance(data, str) else data)
 
     def formfield(self, *args: Any, **kwargs: Any) -> forms.Field:
         field = super().formfield(*args, **kwargs)

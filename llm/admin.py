@@ -10,10 +10,11 @@ from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminPasswordWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin, WorkspaceRelatedFilter
@@ -21,10 +22,13 @@ from core.admin_display import moment, number
 from core.admin_forms import WorkspaceForm
 from llm import breaker
 from llm.breaker import BreakerState
+from llm.catalogue import CAPABILITIES
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, ModelPrice, Provider
 from llm.price_services import price_add
+from llm.selectors import header_names
 from llm.services import (
+    NO_CREDENTIALS,
     model_breaker_reset,
     model_create,
     model_delete,
@@ -34,7 +38,16 @@ from llm.services import (
     provider_update,
 )
 
-KIND_COLOURS = {ModelKind.CHAT: "info", ModelKind.EMBEDDING: "primary"}
+KIND_COLOURS = {ModelKind.CHAT: "info", ModelKind.EMBEDDING: "primary", ModelKind.RERANK: "success"}
+
+
+CREDENTIALS = ("api_key", "secret")
+
+
+def _password(label: Any) -> forms.CharField:
+    widget = UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "new-password"})
+    return forms.CharField(label=label, required=False, strip=True, widget=widget)
+
 
 BREAKER_COLOURS = {BreakerState.CLOSED: "success", BreakerState.HALF_OPEN: "warning", BreakerState.OPEN: "danger"}
 BREAKER_WORDS = {
@@ -45,29 +58,59 @@ BREAKER_WORDS = {
 
 
 class ProviderForm(WorkspaceForm):
-    """The key is written, never read: an empty field leaves it as it is."""
+    """Credentials are written, never read: an empty field leaves them as they are."""
 
-    api_key = forms.CharField(
-        label=_("API key"),
+    api_key = _password(_("API key"))
+    secret = _password(_("Second secret"))
+    headers = forms.CharField(
+        label=_("Extra headers"),
         required=False,
-        strip=True,
-        widget=UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "new-password"}),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autocomplete": "off"}),
+    )
+    forget = forms.BooleanField(
+        label=_("Forget the credentials"),
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text=_("Removes the stored key, second secret and extra headers that are not entered anew."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "api_key" not in self.fields:
             return
-        stored = "" if self.instance._state.adding else self.instance.api_key.masked()
-        self.fields["api_key"].help_text = (
-            _("Stored: %(masked)s. Leave empty to keep it. Another base URL clears it.") % {"masked": stored}
-            if stored
-            else _("Stored encrypted and never shown again.")
+        new = self.instance._state.adding
+        for name in CREDENTIALS:
+            purpose = str(Provider._meta.get_field(name).help_text) if name == "secret" else ""  # type: ignore[union-attr]
+            stored = "" if new else getattr(self.instance, name).masked()
+            kept = _("Stored: %(masked)s. Leave empty to keep it. Another base URL clears it.") % {"masked": stored}
+            self.fields[
+                name
+            ].help_text = f"{purpose} {kept if stored else _('Stored encrypted and never shown again.')}"
+        names = "" if new else ", ".join(header_names(self.instance))
+        stored_headers = _("Stored: %(names)s; new ones replace them all. ") % {"names": names} if names else ""
+        self.fields["headers"].help_text = format_lazy(
+            "{}{}", stored_headers, _("One a line, as Name: value. Stored encrypted and never shown again.")
         )
+
+    def clean_headers(self) -> dict[str, str]:
+        lines = [line for line in self.cleaned_data["headers"].splitlines() if line.strip()]
+        pairs = [line.partition(":") for line in lines]
+        if any(not colon for _name, colon, _value in pairs):
+            raise forms.ValidationError(_("Write each header as Name: value."), code="invalid")
+        return {name.strip(): value.strip() for name, _colon, value in pairs}
+
+    def values(self) -> dict[str, Any]:
+        values = super().values()
+        if values.pop("forget", False):
+            values = {**NO_CREDENTIALS, **values}
+        return values
 
     class Meta:
         model = Provider
-        fields = ("name", "slug", "type", "base_url", "api_key", "is_active", "description")
+        fields = (
+            "name", "slug", "type", "base_url", "api_key", "secret", "headers", "access_key_id", "region", "project",
+            "api_version", "is_active", "description",
+        )  # fmt: skip
 
 
 @admin.register(Provider)
@@ -81,9 +124,14 @@ class ProviderAdmin(WorkspaceModelAdmin):
     search_fields = ("name", "slug", "base_url")
     prepopulated_fields = {"slug": ("name",)}
     add_permission = change_permission = delete_permission = Permission.ADMINISTER
-    fieldsets = ((None, {"fields": ("name", "slug", "type", "base_url", "api_key", "is_active", "description")}),)
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "type", "base_url", "api_key", "is_active", "description")}),
+        (_("Azure OpenAI"), {"fields": ("api_version",)}),
+        (_("Amazon Bedrock and Google Vertex AI"), {"fields": ("region", "project", "access_key_id", "secret")}),
+        (_("More"), {"fields": ("headers", "forget")}),
+    )
     empty_title = _("No provider yet")
-    empty_text = _("Connect OpenAI or any endpoint that speaks its protocol, such as Ollama or vLLM.")
+    empty_text = _("Connect a vendor with its key, or a server of your own, such as Ollama or vLLM.")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(models_total=Count("models"))
@@ -200,7 +248,14 @@ class ModelAdmin(WorkspaceModelAdmin):
         (_("Limits"), {"fields": ("max_input_tokens", "timeout_seconds", "dimensions", "shortens")}),
         (_("In a minute"), {"fields": ("requests_per_minute", "tokens_per_minute")}),
         (_("When it fails, or was asked before"), {"fields": ("fallback", "cache_seconds")}),
+        (_("What it can do"), {"fields": CAPABILITIES}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A new model gets the capabilities that the catalogue and its provider's type know of."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return fieldsets if obj is not None else fieldsets[:-1]
+
     empty_title = _("No models yet")
     empty_text = _("Connect a provider first, then name the models that you want to use there.")
 

@@ -13,14 +13,13 @@ class LlmConfig(AppConfig):
         from llm.doctor import model_findings
         from llm.pricing import price_entries
         from llm.providers.connections import close_connections
-        from llm.providers.registry import LocalFactory, OpenAIFactory
+        from llm.providers.registry import register_built_in
         from llm.seeds import seed_all, seed_workspace
         from observability.tracing import PRICERS
         from plugins.registry import PLUGINS
 
         PRICERS.register("models", price_entries)
-        PLUGINS.providers.register(LocalFactory())
-        PLUGINS.providers.register(OpenAIFactory())
+        register_built_in(PLUGINS)
 
         on_shutdown(close_connections)
         DOCTOR_CHECKS.register("70-models", model_findings)

@@ -1,6 +1,7 @@
 """What is known of vendors' models: facts and prices, shipped as data and refreshed from a file. A help, no limit."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.exceptions import InvalidInput
 from llm.choices import ModelKind, ProviderType
 from llm.pricing import DATED
+from llm.providers.presets import PRESETS
 
 DEFAULT_CHAT = "gpt-4.1-mini"
 DEFAULT_EMBEDDING = "text-embedding-3-small"
@@ -21,6 +23,18 @@ SHIPPED = Path(__file__).with_name("catalogue.toml")
 MAX_FILE_BYTES = 5_000_000
 # What runs on one's own machine has no vendor's price, whatever its name is.
 OWN_MACHINES = frozenset({ProviderType.LOCAL.value, "ollama", "vllm"})
+
+CAPABILITIES = ("json_mode", "json_schema", "tool_calling", "vision", "reasoning", "streaming")
+
+# What families of chat models have learnt, by the beginning of the identifier; their makers' later ones too.
+_SEE = r"gpt-4(o|\.1)|(.*anthropic\.)?claude-3-(5|haiku|opus)|grok-4|mistral-(large|medium|small)|pixtral"
+_SEE_AND_THINK = r"gpt-5(?!.*chat)|o\d($|-(?!mini))|o4|(.*anthropic\.)?claude-(3-7|\w+-\d)|gemini-(2\.5|[3-9])"
+_THINK = r"o[13]-mini|magistral|qwen3|deepseek-r|gpt-oss"
+FAMILIES = (
+    (re.compile(_SEE), {"vision"}),
+    (re.compile(_SEE_AND_THINK), {"vision", "reasoning"}),
+    (re.compile(_THINK), {"reasoning"}),
+)
 
 Amount = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=6)]
 
@@ -45,11 +59,20 @@ class KnownPrice(_Part):
 
 
 class KnownModel(_Part):
-    """max_input_tokens: of one input. dimensions: of the vectors that come without asking for a size."""
+    """max_input_tokens: of one input. dimensions: of the vectors that come without asking for a size.
+
+    The capabilities are those of a model that differ from its family's and its provider's.
+    """
 
     kind: ModelKind
     max_input_tokens: int | None = Field(default=None, ge=1, le=100_000_000)
     dimensions: int | None = Field(default=None, ge=1, le=100_000)
+    json_mode: bool | None = None
+    json_schema: bool | None = None
+    tool_calling: bool | None = None
+    vision: bool | None = None
+    reasoning: bool | None = None
+    streaming: bool | None = None
     price: KnownPrice | None = None
 
 
@@ -112,10 +135,19 @@ def shipped_catalogue() -> Catalogue:
     return read_catalogue(SHIPPED)
 
 
-def known_facts(identifier: str, kind: ModelKind) -> dict[str, int]:
+def known_facts(identifier: str, kind: ModelKind) -> dict[str, Any]:
     """The columns of a model that the catalogue can fill; empty for a model that it does not know."""
     known = shipped_catalogue().find(identifier, kind)
-    return {} if known is None else known.model_dump(include={"max_input_tokens", "dimensions"}, exclude_none=True)
+    columns = {"max_input_tokens", "dimensions", *CAPABILITIES}
+    facts = {} if known is None else known.model_dump(include=columns, exclude_none=True)
+    learnt = [able for family, able in FAMILIES if family.match(identifier)] if kind is ModelKind.CHAT else []
+    return {**dict.fromkeys(sorted(set().union(*learnt)), True), **facts}
+
+
+def type_facts(provider_type: str, kind: ModelKind) -> dict[str, bool]:
+    """What chat models of this type of provider can or cannot do, where that differs from the columns' defaults."""
+    preset = PRESETS.get(provider_type)
+    return dict(preset.capabilities) if preset is not None and kind is ModelKind.CHAT else {}
 
 
 def has_vendors_price(provider_type: str) -> bool:

@@ -8,6 +8,7 @@ from itertools import count
 from typing import cast
 
 from llm import response_cache
+from llm.adapting import adapted, in_one, is_able
 from llm.attempts import Terms, attempt
 from llm.fallback import candidates, passes_on
 from llm.limits import USUAL_OUTPUT_TOKENS, Need
@@ -34,6 +35,8 @@ async def answer(model: Model, request: ChatRequest, terms: Terms, books: Books)
         return
     async with aclosing(candidates(model, alone=terms.forced)) as models:
         async for one in models:
+            if one is not model and not is_able(one, request):
+                continue
             try:
                 async with aclosing(_attempts(one, request, terms, books)) as deltas:
                     async for delta in deltas:
@@ -69,12 +72,14 @@ async def _attempts(model: Model, request: ChatRequest, terms: Terms, books: Boo
 
 async def _deltas(model: Model, request: ChatRequest, terms: Terms, books: Books) -> AsyncGenerator[ChatDelta]:
     """One attempt. Each step is timed by itself: a deadline around a `yield` would strike in the caller's code."""
-    request = replace(request, model=model.identifier)
+    request = adapted(model, request)
     spent = books.of(model)
     need = Need(counted_usage(request, "").input_tokens, request.max_tokens or USUAL_OUTPUT_TOKENS)
     async with attempt(model, need, terms) as made:
         spent.requests += 1
         stream = cast(AsyncGenerator[ChatDelta], made.provider.stream_chat(request))
+        if not request.stream:
+            stream = in_one(stream)
         texts, usage = list[str](), None
         try:
             async with aclosing(stream) as deltas:

@@ -7,7 +7,7 @@ from plugins.registry import PLUGINS
 
 
 class ProviderType(TextChoices):
-    """The built-in types."""
+    """The built-in types that the code treats apart; `llm.providers.presets` has them all."""
 
     LOCAL = "local", _("Local: runs here, needs no key")
     OPENAI = "openai", _("OpenAI, or any endpoint that speaks its protocol")

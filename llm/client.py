@@ -11,6 +11,7 @@ from contextlib import aclosing
 from core.exceptions import Conflict
 from core.loop import run_in_loop
 from llm import response_cache
+from llm.adapting import require_able
 from llm.attempts import Terms
 from llm.batches import SENT_TOKENS, batches
 from llm.chat_calls import answer, finished
@@ -60,10 +61,12 @@ async def stream_chat(
     Failures that may pass are retried before the first text, then the model's fallback is asked. After it nothing is
     said twice: whatever breaks off then ends in `provider_cut`, with the text kept. deadline: seconds for the whole.
     alone: this model and no other is asked, and really asked: to try it.
+    What the model cannot do is asked for in another way, or refused with Conflict (`llm.adapting`).
     Tool calls come in the last delta, whole and checked; those that are not whole are never handed out.
     Raises ToolCallsBroken, UpstreamError or ServiceUnavailable, in our words, ModelLimitReached, and PayloadTooLarge.
     """
     require_usable(model, ModelKind.CHAT)
+    require_able(model, request)
     terms, books = Terms(Deadline(deadline), forced=alone), Books(model, Operation.CHAT, alone)
     texts = list[str]()
     with span(f"chat {model.slug}", Operation.CHAT, **request_attributes(model)) as record:

@@ -9,10 +9,11 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from core.fields import EncryptedTextField
+from core.fields import EncryptedJSONField, EncryptedTextField
 from core.models import ConfigurationModel, TimestampedModel, WorkspaceScopedModel
 from core.outbound import OutboundRefused, OutboundUse, check_url
 from llm.choices import ModelKind, PriceSource, ProviderType, provider_types
+from llm.providers.presets import PRESETS
 
 LONGEST_CACHE_SECONDS = 30 * 24 * 3600
 LONGEST_CHAIN = 5
@@ -21,9 +22,12 @@ LONGEST_CHAIN = 5
 # What decides which vector space an embedding model's vectors lie in, whoever serves it.
 SPACE_FIELDS = ("identifier", "dimensions", "shortens")
 
+# These parts go into host names and paths.
+_PLAIN = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", _("Letters, digits, dots, hyphens and underscores."), "plain")
+
 
 class Provider(ConfigurationModel):
-    """A vendor's endpoint. The API key is write-only and encrypted for this row."""
+    """A vendor's endpoint. Its credentials are write-only and encrypted for this row."""
 
     type = models.CharField(_("type"), max_length=30, choices=provider_types)
     base_url = models.CharField(
@@ -31,11 +35,62 @@ class Provider(ConfigurationModel):
         max_length=500,
         blank=True,
         help_text=_(
-            "Such as https://llm.example.org/v1; empty: OPENAI_BASE_URL, else OpenAI's. Another one clears the key."
+            "Such as https://llm.example.org/v1; empty: the vendor's own, and of OpenAI that of OPENAI_BASE_URL. "
+            "Another one clears the credentials."
         ),
     )
     api_key = EncryptedTextField(
         _("API key"), blank=True, default="", help_text=_("Stored encrypted and never shown again.")
+    )
+    secret = EncryptedTextField(
+        _("second secret"),
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Bedrock: the AWS secret access key. Vertex AI: the service account's key file, as JSON."),
+    )
+    headers = EncryptedJSONField(
+        _("extra headers"),
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Sent with each request. Stored encrypted."),
+    )
+    access_key_id = models.CharField(
+        _("access key id"),
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[_PLAIN],
+        help_text=_("Bedrock: of AWS."),
+    )
+    region = models.CharField(
+        _("region"),
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[_PLAIN],
+        help_text=_("Bedrock, Vertex AI: us-east-1 and such."),
+    )
+    project = models.CharField(
+        _("project"),
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[_PLAIN],
+        help_text=_("Vertex AI: of Google Cloud."),
+    )
+    api_version = models.CharField(
+        _("API version"),
+        max_length=50,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[_PLAIN],
+        help_text=_("Azure OpenAI; empty: 2024-10-21."),
     )
     is_active = models.BooleanField(_("active"), default=True, help_text=_("Off: its models are refused everywhere."))
     key_refused_at = models.DateTimeField(
@@ -54,6 +109,11 @@ class Provider(ConfigurationModel):
         super().clean()
         if self.type == ProviderType.LOCAL and self.base_url:
             raise ValidationError({"base_url": ValidationError(_("The local provider has no address."), code="local")})
+        preset = PRESETS.get(self.type)
+        missing = [name for name in sorted(preset.requires if preset else ()) if not getattr(self, name)]
+        if missing:
+            message = _("A provider of this type needs it.")
+            raise ValidationError({name: ValidationError(message, code="required") for name in missing})
         if self.base_url:
             try:
                 check_url(self.base_url, OutboundUse.PROVIDER)
@@ -120,6 +180,36 @@ class Model(ConfigurationModel):
             "How long an answer of a chat model is given again to exactly the same request, in this workspace alone. "
             "Empty: never."
         ),
+    )
+    json_mode = models.BooleanField(
+        _("JSON mode"),
+        default=True,
+        db_default=True,
+        help_text=_("The vendor keeps answers to JSON. Off: the model is only told to."),
+    )
+    json_schema = models.BooleanField(
+        _("JSON schema"),
+        default=True,
+        db_default=True,
+        help_text=_("The vendor keeps answers to a schema. Off: the model is told the schema, and its answer checked."),
+    )
+    tool_calling = models.BooleanField(
+        _("tools"), default=True, db_default=True, help_text=_("Off: requests with tools are refused.")
+    )
+    vision = models.BooleanField(
+        _("vision"), default=False, db_default=False, help_text=_("Off: requests with pictures are refused.")
+    )
+    reasoning = models.BooleanField(
+        _("reasoning"),
+        default=False,
+        db_default=False,
+        help_text=_("It thinks before it answers. Off: no effort is asked for."),
+    )
+    streaming = models.BooleanField(
+        _("streaming"),
+        default=True,
+        db_default=True,
+        help_text=_("Off: the answer is asked for whole, and shown when it is there."),
     )
     is_active = models.BooleanField(_("active"), default=True, help_text=_("Off: refused everywhere, by name."))
     is_default = models.BooleanField(

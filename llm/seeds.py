@@ -9,7 +9,7 @@ from django.utils.text import slugify
 from accounts.models import Workspace
 from accounts.services import seed_once
 from core.audit import save_new
-from llm.catalogue import DEFAULT_CHAT, DEFAULT_EMBEDDING, known_facts
+from llm.catalogue import DEFAULT_CHAT, DEFAULT_EMBEDDING, known_facts, type_facts
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
 from llm.price_services import price_from_catalogue
@@ -95,7 +95,7 @@ def _model(provider: Provider, kind: ModelKind, identifier: str, **values: Any) 
         identifier=identifier,
         slug=slug,
         is_default=not rows.filter(kind=kind, is_default=True).exists(),
-        **{"name": identifier, **known_facts(identifier, kind), **values},
+        **{"name": identifier, **type_facts(provider.type, kind), **known_facts(identifier, kind), **values},
     )
     save_new(model)
     price_from_catalogue(model)

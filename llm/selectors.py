@@ -4,9 +4,10 @@ import uuid
 
 from django.db.models import QuerySet
 
+from core.crypto import DecryptionFailed
 from core.exceptions import Conflict, NotFound
 from llm.choices import ModelKind
-from llm.models import Model
+from llm.models import Model, Provider
 
 
 def default_model(workspace_id: uuid.UUID, kind: ModelKind) -> Model:
@@ -35,3 +36,11 @@ def model_by_id(model_id: uuid.UUID) -> Model:
     """A model that a row refers to, with its provider, as `llm.client` takes it."""
     model: Model = Model._unscoped.select_related("provider").get(pk=model_id)
     return model
+
+
+def header_names(provider: Provider) -> list[str]:
+    """The names of the stored extra headers, never their values."""
+    try:
+        return sorted(provider.headers.reveal())
+    except DecryptionFailed:
+        return []

@@ -1,6 +1,7 @@
 """Writes of providers and models."""
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from core.audit import audit, delete_row, save_new
 from core.exceptions import ServiceUnavailable
 from core.versions import save_version
 from llm import breaker
-from llm.catalogue import known_facts
+from llm.catalogue import known_facts, type_facts
 from llm.choices import ModelKind
 from llm.models import SPACE_FIELDS, Model, ModelPrice, Provider
 from llm.price_services import price_from_catalogue
@@ -40,8 +41,8 @@ def provider_create(*, principal: Principal, values: Mapping[str, Any]) -> Provi
 def provider_update(
     provider: Provider, *, principal: Principal, values: Mapping[str, Any], expected: int | None = None
 ) -> Provider:
-    """Change a provider. Another base URL clears the stored key unless a new one comes in the same edit: a key is
-    never sent to an address that it was not given for."""
+    """Change a provider. Another base URL clears the stored credentials but for those that come in the same edit: a key
+    is never sent to an address that it was not given for."""
     principal.require(Permission.ADMINISTER)
     values = _cleaned(values)
     # The row that came in may carry a form's new values already.
@@ -49,15 +50,35 @@ def provider_update(
     if values.get("type", stored.type) != stored.type:
         raise ValidationError({"type": ValidationError(_("The type stays; create another provider."), code="fixed")})
     moved = values.get("base_url", stored.base_url) != stored.base_url
-    if moved and not values.get("api_key"):
-        values["api_key"] = ""
-    if "api_key" in values:
+    if moved:
+        values.update({name: "" for name in NO_CREDENTIALS if getattr(stored, name) and not values.get(name)})
+    if NO_CREDENTIALS.keys() & values.keys():
         values["key_refused_at"] = None
     return _update(provider, values, expected)
 
 
+NO_CREDENTIALS: Mapping[str, Any] = {"api_key": "", "secret": "", "headers": ""}
+MAX_HEADERS = 20
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,1998}[\x21-\x7e])?")
+_OURS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"})
+
+
+def _check_headers(headers: Mapping[str, Any]) -> None:
+    """Raises ValidationError, without any value in it."""
+    if len(headers) > MAX_HEADERS:
+        raise ValidationError({"headers": ValidationError(_("At most 20 headers."), code="too_many")})
+    for name, value in headers.items():
+        if name.lower() in _OURS or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(str(value)):
+            message = _("The header '%(name)s' cannot be sent.") % {"name": name[:100]}
+            raise ValidationError({"headers": ValidationError(message, code="invalid")})
+
+
 def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:
     cleaned = dict(values)
+    if "headers" in cleaned:
+        cleaned["headers"] = cleaned["headers"] or ""
+        _check_headers(cleaned["headers"] or {})
     if "base_url" in cleaned:
         cleaned["base_url"] = str(cleaned["base_url"]).strip().rstrip("/")
     return cleaned
@@ -90,7 +111,11 @@ def model_create(*, principal: Principal, values: Mapping[str, Any]) -> Model:
     """A new model. What is left out, and its price, is taken from the catalogue, where it knows the identifier."""
     principal.require(Permission.MANAGE)
     given = {name: value for name, value in values.items() if value is not None}
-    facts = known_facts(str(given.get("identifier", "")), ModelKind(given["kind"]))
+    kind = ModelKind(given["kind"])
+    facts = {
+        **type_facts(given["provider"].type, kind),
+        **known_facts(str(given.get("identifier", "")), kind),
+    }
     model = Model(workspace_id=principal.workspace_id, **{**facts, **given})
     _only_default(model)
     saved = save_new(model)

@@ -293,6 +293,7 @@ class ChatRequest:
 
     stop: the answer ends before any of these texts. seed: for answers that repeat, where the vendor can.
     tool_choice: None leaves it to the vendor, which is AUTO with tools.
+    stream: False asks a server that cannot stream for the whole answer at once; it still comes as deltas.
     """
 
     model: str
@@ -307,6 +308,7 @@ class ChatRequest:
     reasoning_effort: ReasoningEffort | None = None
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolMode | NamedTool | None = None
+    stream: bool = True
 
 
 @dataclass(frozen=True)
@@ -427,6 +429,31 @@ class ProviderFailure(Exception):
         self.retry_after = retry_after
         self.status = status
         self.vendor_message = vendor_message
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a provider connects to, and as whom. Which parts count depends on its type; the others are empty.
+
+    base_url: empty is the vendor's own. timeout_seconds: for the first and for each next part of an answer.
+    api_version: Azure. region: a cloud's. project: Google Cloud. access_key_id, with the secret: AWS.
+    secret: the second credential: AWS' secret key, Google's service account as JSON. headers: sent with each request.
+    """
+
+    timeout_seconds: float
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    secret: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_version: str = ""
+    region: str = ""
+    project: str = ""
+    access_key_id: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be repeated to anybody."""
+        return tuple(one for one in (self.api_key, self.secret, *self.headers.values()) if one)
 
 
 class Provider(Protocol):

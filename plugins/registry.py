@@ -14,7 +14,7 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
-from plugins.contracts import Chunker, Connector, Parser, Provider
+from plugins.contracts import Chunker, Connector, Endpoint, Parser, Provider
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class ProviderFactory(Protocol):
     @property
     def title(self) -> str: ...
 
-    def __call__(self, *, base_url: str, api_key: str, timeout_seconds: float) -> Provider: ...
+    def __call__(self, endpoint: Endpoint) -> Provider: ...
 
 
 T = TypeVar("T")

@@ -9,7 +9,9 @@ from rest_framework import serializers
 from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, ScopedRelatedField
 from llm import breaker
 from llm.breaker import BreakerState, Standing
+from llm.catalogue import CAPABILITIES
 from llm.models import Model, ModelPrice, Provider
+from llm.selectors import header_names
 
 
 class ProviderSerializer(serializers.ModelSerializer[Provider]):
@@ -28,13 +30,39 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
     )
     has_api_key = serializers.SerializerMethodField(help_text="Whether a key is stored.")
 
+    secret = serializers.CharField(
+        max_length=16_384,
+        required=False,
+        allow_blank=True,
+        write_only=True,
+        style={"input_type": "password"},
+        help_text="AWS' secret access key, or Google's service account as JSON; kept and cleared like the key.",
+    )
+    has_secret = serializers.SerializerMethodField(help_text="Whether a second secret is stored.")
+    headers = serializers.DictField(
+        child=serializers.CharField(max_length=2000),
+        required=False,
+        write_only=True,
+        help_text="Sent with each request; stored encrypted, never shown. Replaces those that are stored.",
+    )
+    header_names = serializers.SerializerMethodField(help_text="Names of the stored extra headers.")
+
     class Meta:
         model = Provider
-        fields = (*CONFIGURATION_FIELDS, "type", "base_url", "api_key", "has_api_key", "key_refused_at", "is_active")
+        fields = (
+            *CONFIGURATION_FIELDS, "type", "base_url", "api_key", "has_api_key", "key_refused_at", "secret",
+            "has_secret", "headers", "header_names", "access_key_id", "region", "project", "api_version", "is_active",
+        )  # fmt: skip
         read_only_fields = (*CONFIGURATION_READ_ONLY, "key_refused_at")
 
     def get_has_api_key(self, provider: Provider) -> bool:
         return bool(provider.api_key)
+
+    def get_has_secret(self, provider: Provider) -> bool:
+        return bool(provider.secret)
+
+    def get_header_names(self, provider: Provider) -> list[str]:
+        return header_names(provider)
 
 
 class BreakerSerializer(serializers.Serializer[Any]):
@@ -63,8 +91,8 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
         model = Model
         fields = (
             *CONFIGURATION_FIELDS, "provider", "kind", "identifier", "dimensions", "shortens", "max_input_tokens",
-            "timeout_seconds", "requests_per_minute", "tokens_per_minute", "fallback", "cache_seconds", "is_active",
-            "is_default", "breaker",
+            "timeout_seconds", "requests_per_minute", "tokens_per_minute", "fallback", "cache_seconds", *CAPABILITIES,
+            "is_active", "is_default", "breaker",
         )  # fmt: skip
         read_only_fields = CONFIGURATION_READ_ONLY
 

@@ -110,7 +110,7 @@ async def test_a_call_that_stalls_after_text_is_cut_without_calls(model_of, scri
 async def test_settings_and_tools_are_sent_in_the_vendors_words(model_of, scripted):
     request = asked(tool_choice=NamedTool("delete"), stop=("END",), seed=7, reasoning_effort=ReasoningEffort.LOW)
 
-    await answered(model_of("shows-request"), request)
+    await answered(model_of("shows-request", reasoning=True), request)
 
     body = scripted.calls[0].body
     assert body["tools"] == [
@@ -132,7 +132,7 @@ async def test_a_choice_without_tools_is_not_sent(model_of, scripted):
 async def test_a_picture_goes_as_a_data_url(model_of, scripted):
     picture = ChatMessage(MessageRole.USER, "What is it?", images=(Image(b"\x89PNG", "image/png"),))
 
-    await answered(model_of("shows-request"), ChatRequest("", (picture,)))
+    await answered(model_of("shows-request", vision=True), ChatRequest("", (picture,)))
 
     assert scripted.calls[0].body["messages"] == [
         {

@@ -16,6 +16,7 @@ Script = Callable[[Any], Awaitable[None]]
 
 CHAT: dict[str, Script] = {}
 EMBEDDINGS: dict[str, Script] = {}
+RERANKERS: dict[str, Script] = {}
 
 DIMENSIONS = 32
 FOREVER = 60.0
@@ -266,6 +267,7 @@ def _fails(name: str, status: int, times: int, headers: dict[str, str] | None = 
 
     CHAT[name] = scripted(_ok)
     EMBEDDINGS[name] = scripted(_embed)
+    RERANKERS[name] = scripted(_rerank)
 
 
 async def _unauthorized(exchange: Any) -> None:
@@ -388,6 +390,30 @@ async def _embed_slow(exchange: Any) -> None:
     await _vectors(exchange, _asked(exchange))
 
 
+# --- rerank
+
+
+def overlaps(query: str, documents: list[str]) -> list[float]:
+    """The share of the query's words that each document has."""
+    wanted = set(_WORD.findall(query.lower()))
+    return [len(wanted & set(_WORD.findall(text.lower()))) / (len(wanted) or 1) for text in documents]
+
+
+async def _rerank(exchange: Any) -> None:
+    body = exchange.call.body
+    scored = list(enumerate(overlaps(body["query"], body["documents"])))
+    best = sorted(scored, key=lambda one: -one[1])[: body.get("top_n")]
+    rows = [{"index": index, "relevance_score": score} for index, score in best]
+    await exchange.json(200, {"model": body["model"], "results": rows, "usage": {"total_tokens": 9}})
+
+
+async def _rerank_elsewhere(exchange: Any) -> None:
+    """Scores a document that it was not sent."""
+    await exchange.json(200, {"results": [{"index": 99, "relevance_score": 1.0}]})
+
+
+RERANKERS.update({"rerank": _rerank, "rerank-elsewhere": _rerank_elsewhere})
+
 _fails("rate-limited-once", 429, 1, {"Retry-After": "1"})
 _fails("rate-limited", 429, 10**9, {"Retry-After": "120"})
 _fails("unavailable-twice", 503, 2)
@@ -399,4 +425,4 @@ for _name, _script in {
     "not-json": _not_json,
     "redirects": _redirects,
 }.items():
-    CHAT[_name] = EMBEDDINGS[_name] = _script
+    CHAT[_name] = EMBEDDINGS[_name] = RERANKERS[_name] = _script

@@ -6,6 +6,7 @@ bodies without an end. Every request is logged. It runs alone too: `python -m ma
 
 import asyncio
 import json
+import re
 import sys
 import threading
 import time
@@ -15,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 from magnet.tests import scripted_tools  # noqa: F401  # registers its models
-from magnet.tests.scripted_answers import CHAT, EMBEDDINGS
+from magnet.tests.scripted_answers import CHAT, EMBEDDINGS, RERANKERS
 
 REASONS = {200: "OK", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 
@@ -66,11 +68,11 @@ class Exchange:
         self._head(status, {**headers, "Content-Length": str(len(body))})
         await self.send(body)
 
-    def begin_stream(self, *, chunked: bool = True) -> None:
-        """An event stream; without chunks its only end is the end of the connection."""
+    def begin_stream(self, *, chunked: bool = True, kind: str = "text/event-stream") -> None:
+        """A stream; without chunks its only end is the end of the connection."""
         self._chunked = chunked
         framing = {"Transfer-Encoding": "chunked"} if chunked else {"Connection": "close"}
-        self._head(200, {"Content-Type": "text/event-stream", **framing})
+        self._head(200, {"Content-Type": kind, **framing})
 
     async def event(self, data: Any) -> None:
         text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
@@ -201,18 +203,33 @@ class ScriptedProvider:
 
     async def _answer(self, exchange: Exchange) -> None:
         call = exchange.call
-        match call.method, call.path.partition("?")[0]:
-            case "GET", "/v1/models":
-                names = sorted({*CHAT, *EMBEDDINGS})
+        match call.method, _plain(call.path):
+            case "GET", "/models" if "unauthorized" in call.headers.get("authorization", ""):
+                await CHAT["unauthorized"](exchange)
+            case "GET", "/models":
+                names = sorted({*CHAT, *EMBEDDINGS, *RERANKERS})
                 await exchange.json(
                     200, {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
                 )
-            case "POST", "/v1/chat/completions" if call.model in CHAT:
+            case "POST", "/chat/completions" if call.model in CHAT:
                 await CHAT[call.model](exchange)
-            case "POST", "/v1/embeddings" if call.model in EMBEDDINGS:
+            case "POST", "/embeddings" if call.model in EMBEDDINGS:
                 await EMBEDDINGS[call.model](exchange)
+            case "POST", "/rerank" if call.model in RERANKERS:
+                await RERANKERS[call.model](exchange)
             case _:
                 await exchange.error(404, f"no such model here: {call.model}", code="model_not_found")
+
+
+def _plain(path: str) -> str:
+    """The path as OpenAI has it: Azure puts the deployment in front."""
+    return re.sub(r"^/(v1|openai/deployments/[^/]+|openai)(?=/)", "", path.partition("?")[0])
+
+
+def _read(headers: dict[str, str], body: bytes) -> dict[str, Any]:
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(body.decode()))
+    return json.loads(body) if body else {}
 
 
 async def _calls(reader: asyncio.StreamReader, connection: int) -> AsyncIterator[Call]:
@@ -226,7 +243,7 @@ async def _calls(reader: asyncio.StreamReader, connection: int) -> AsyncIterator
         method, path, _version = first.split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        yield Call(method, path, headers, json.loads(body) if body else {}, connection)
+        yield Call(method, path, headers, _read(headers, body), connection)
 
 
 if __name__ == "__main__":

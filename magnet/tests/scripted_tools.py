@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
+from magnet.tests.scripted_answers import ANSWER, ending, usage_of, words
 from magnet.tests.scripted_answers import chat as _chat
 from magnet.tests.scripted_answers import chunk as _chunk
-from magnet.tests.scripted_answers import ending, words
 
 ARGUMENTS = '{"path": "/home/alice/old/backups", "note": "with a café"}'
 
@@ -117,3 +117,36 @@ async def _calls_stall(exchange: Any) -> None:
 
 
 BROKEN = (*BROKEN_CALLS, "announces-calls")
+
+
+# --- models that do not stream, and one that thinks aloud
+
+
+async def _whole_answer(exchange: Any, message: dict[str, Any], finish: str) -> None:
+    body = exchange.call.body
+    assert body.get("stream") is False, "it was asked to stream"
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
+    usage = usage_of(exchange, str(message["content"] or ""))
+    about = {"id": "chatcmpl-scripted", "object": "chat.completion", "created": 1, "model": f"{body['model']}-2026"}
+    await exchange.json(200, {**about, "choices": [choice], "usage": usage})
+
+
+@_chat("whole")
+async def _whole(exchange: Any) -> None:
+    await _whole_answer(exchange, {"content": ANSWER}, "stop")
+
+
+@_chat("whole-call")
+async def _whole_call(exchange: Any) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "delete", "arguments": '{"n": 1}'}}
+    await _whole_answer(exchange, {"content": None, "tool_calls": [call]}, "tool_calls")
+
+
+@_chat("thinks-aloud")
+async def _thinks_aloud(exchange: Any) -> None:
+    """In both fields that servers use."""
+    exchange.begin_stream()
+    await exchange.event(_chunk(exchange, {"reasoning_content": "Hm. "}))
+    await exchange.event(_chunk(exchange, {"reasoning": "Well."}))
+    await words(exchange, ANSWER)
+    await ending(exchange, ANSWER)

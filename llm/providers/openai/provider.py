@@ -3,32 +3,43 @@
 Retries are `llm.client`'s. The client's messages repeat what the vendor sends, the key among it, so none is passed on.
 """
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from django.conf import settings
 
 from core.exceptions import MagnetError
 from core.outbound import OutboundUse, async_client
 from llm.providers.collecting import CallCollector
+from llm.providers.failures import scrubbed, status_failure, vendor_text
+from llm.providers.listing import guessed_kind
 from llm.providers.openai.requests import chat_arguments
+from llm.providers.presets import Quirks
+from llm.providers.rankers import read_ranking
 from plugins.contracts import (
     ChatDelta,
     ChatRequest,
     EmbeddingRequest,
     EmbeddingResponse,
+    Endpoint,
     FinishReason,
+    ListedModel,
     Provider,
     ProviderFailure,
+    RerankRequest,
+    RerankResponse,
     TokenUsage,
 )
 
 CONNECT_SECONDS = 5.0
+MAX_LISTED = 2000
 FINISH_REASONS = {
     "stop": FinishReason.STOP,
+    "eos": FinishReason.STOP,  # Together's
     "length": FinishReason.LENGTH,
+    "model_length": FinishReason.LENGTH,  # Mistral's
     "tool_calls": FinishReason.TOOL_CALLS,
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
@@ -38,32 +49,43 @@ FINISH_REASONS = {
 class OpenAIProvider(Provider):
     """A connection to one endpoint. Use it on one event loop, and close it."""
 
-    def __init__(self, *, base_url: str, api_key: str, timeout_seconds: float) -> None:
+    def __init__(self, endpoint: Endpoint, quirks: Quirks) -> None:
         import httpx2
-        import openai
 
-        timeout = httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS)
-        # What is left out here the SDK takes from the process's environment, whichever workspace's provider this is.
-        self._client = openai.AsyncOpenAI(
-            api_key=api_key or "none",
-            base_url=base_url or settings.OPENAI_BASE_URL or None,
+        self._endpoint = endpoint
+        self._quirks = quirks
+        timeout = httpx2.Timeout(endpoint.timeout_seconds, connect=CONNECT_SECONDS)
+        self._client = self._connect(
+            api_key=endpoint.api_key or "none",
             http_client=async_client(OutboundUse.PROVIDER, timeout=timeout),
             timeout=timeout,
             max_retries=0,
+            default_headers=dict(endpoint.headers),
         )
+        # What is left out here the SDK takes from the process's environment, whichever workspace's provider this is.
         self._client.organization = self._client.project = None
+
+    def _connect(self, **arguments: Any) -> Any:
+        import openai
+
+        return openai.AsyncOpenAI(base_url=self._endpoint.base_url or None, **arguments)
 
     async def close(self) -> None:
         await self._client.close()
 
     async def stream_chat(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
         """Deltas as they come. A stream that ends without a finish reason was cut, and says so in its last delta."""
-        with _failures():
-            stream = await self._client.chat.completions.create(**chat_arguments(request))
+        arguments = chat_arguments(request, self._quirks)
+        if not request.stream:
+            for delta in await self._whole_chat(arguments, request):
+                yield delta
+            return
+        with self._failures():
+            stream = await self._client.chat.completions.create(**arguments)
             await _require_events(stream)
         finish, usage, model, calls = FinishReason.PROVIDER_CUT, None, "", CallCollector()
         try:
-            async for chunk in _guarded(stream):
+            async for chunk in self._guarded(stream):
                 model = getattr(chunk, "model", None) or model
                 usage = _usage(getattr(chunk, "usage", None)) or usage
                 for choice in [c for c in getattr(chunk, "choices", None) or [] if c.index == 0]:
@@ -71,18 +93,35 @@ class OpenAIProvider(Provider):
                         finish = FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
                     if choice.delta is not None:
                         _collect(calls, choice.delta)
-                        if choice.delta.content:
-                            yield ChatDelta(text=choice.delta.content)
+                        if (said := _said(choice.delta)) is not None:
+                            yield said
         finally:
             await stream.close()
         yield ChatDelta(finish_reason=finish, usage=usage, model=model or request.model, tool_calls=calls.calls())
+
+    async def _whole_chat(self, arguments: dict[str, Any], request: ChatRequest) -> list[ChatDelta]:
+        """The answer of a server that cannot stream."""
+        with self._failures():
+            answer = await self._client.chat.completions.create(**arguments)
+            choice = answer.choices[0]
+            calls = CallCollector()
+            _collect(calls, choice.message)
+            said = _said(choice.message)
+            finish = FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
+            last = ChatDelta(
+                finish_reason=finish if choice.finish_reason else FinishReason.PROVIDER_CUT,
+                usage=_usage(answer.usage),
+                model=answer.model or request.model,
+                tool_calls=calls.calls(),
+            )
+        return [last] if said is None else [said, last]
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """One request. The caller keeps to the vendor's limits on inputs and tokens."""
         arguments: dict[str, Any] = {"model": request.model, "input": list(request.texts)}
         if request.dimensions is not None:
             arguments["dimensions"] = request.dimensions
-        with _failures():
+        with self._failures():
             answer = await self._client.embeddings.create(**arguments)
             rows = [row.embedding for row in sorted(answer.data, key=lambda row: row.index)]
             vectors = np.asarray(rows, dtype=np.float32)
@@ -92,15 +131,99 @@ class OpenAIProvider(Provider):
         spent = TokenUsage(input_tokens=usage.prompt_tokens) if usage else TokenUsage(estimated=True)
         return EmbeddingResponse(vectors, spent, answer.model or request.model)
 
+    async def rerank(self, request: RerankRequest) -> RerankResponse:
+        """In the shape of Cohere and Jina, which vLLM, LiteLLM and Together have taken over."""
+        if not self._quirks.rerank_path:
+            raise ProviderFailure("unsupported", "This type of provider has no rerank models.")
+        body: dict[str, Any] = {"model": request.model, "query": request.query, "documents": list(request.documents)}
+        if request.top_n is not None:
+            body["top_n"] = request.top_n
+        with self._failures():
+            answer = await self._client.post(f"/{self._quirks.rerank_path}", body=body, cast_to=object)
+        return read_ranking(answer, request)
+
+    async def list_models(self) -> tuple[ListedModel, ...]:
+        if not self._quirks.lists:
+            return await super().list_models()
+        found = []
+        with self._failures():
+            async for one in self._client.models.list():
+                found.append(ListedModel(one.id, guessed_kind(one.id)))
+                if len(found) == MAX_LISTED:
+                    break
+        return tuple(found)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        import httpx2
+        import openai
+
+        try:
+            yield
+        # The client does not check what it parses: an answer of another shape fails somewhere inside it.
+        except (
+            openai.OpenAIError, httpx2.TransportError, MagnetError, ValueError, TypeError, AttributeError, IndexError
+        ) as error:  # fmt: skip
+            raise self._failure_of(error) from None
+
+    async def _guarded(self, stream: Any) -> AsyncIterator[Any]:
+        """The chunks of a stream, with the client's errors translated. A body that breaks off ends the stream."""
+        import httpx2
+        import openai
+
+        try:
+            async for chunk in stream:
+                yield chunk
+        except (openai.APITimeoutError, httpx2.TimeoutException) as error:
+            raise self._failure_of(error) from None
+        except (openai.APIConnectionError, httpx2.TransportError, UnicodeDecodeError):
+            return
+        except (openai.APIError, MagnetError, ValueError) as error:
+            raise self._failure_of(error) from None
+
+    def _failure_of(self, error: Exception) -> ProviderFailure:
+        import httpx2
+        import openai
+
+        if isinstance(error, MagnetError):
+            return ProviderFailure("refused", str(error))
+        if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+            return ProviderFailure("timeout", "The model provider did not answer in time.")
+        if isinstance(error, openai.APIConnectionError | httpx2.TransportError):
+            return ProviderFailure("connection", "The model provider cannot be reached.")
+        secrets = self._endpoint.secrets
+        if isinstance(error, openai.APIStatusError):
+            wait = error.response.headers.get("retry-after")
+            # The client unwraps `error`, and gives the text of what is no JSON.
+            return status_failure(error.status_code, error.body, secrets=secrets, retry_after=wait)
+        said = scrubbed(vendor_text(error.body), secrets) if isinstance(error, openai.APIError) else ""
+        message = "The model provider sent something that is no answer."
+        return ProviderFailure("bad_response", message, vendor_message=said)
+
+
+def _said(delta: Any) -> ChatDelta | None:
+    """The text and the thoughts of a piece. Content is a text, or Mistral's list of parts; thoughts have no field in
+    OpenAI's protocol, so servers have found two."""
+    content = getattr(delta, "content", None)
+    thoughts = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict)]
+        content = "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
+    text = content if isinstance(content, str) else ""
+    reasoning = thoughts if isinstance(thoughts, str) else ""
+    return ChatDelta(text=text, reasoning=reasoning) if text or reasoning else None
+
 
 def _collect(calls: CallCollector, delta: Any) -> None:
-    for piece in getattr(delta, "tool_calls", None) or []:
+    for number, piece in enumerate(getattr(delta, "tool_calls", None) or []):
         function = piece.function
+        arguments = (function and function.arguments) or ""
         calls.add(
-            piece.index,
+            getattr(piece, "index", number),
             id=piece.id or "",
             name=(function and function.name) or "",
-            arguments=(function and function.arguments) or "",
+            # Servers that send an object instead of its text have sent it whole.
+            arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
         )
 
 
@@ -110,22 +233,6 @@ async def _require_events(stream: Any) -> None:
     if kind.startswith(("text/html", "text/plain", "application/json")):
         await stream.close()
         raise ProviderFailure("bad_response", "The model provider did not stream. Check its base URL.")
-
-
-async def _guarded(stream: Any) -> AsyncIterator[Any]:
-    """The chunks of a stream, with the client's errors translated. A body that breaks off ends the stream."""
-    import httpx2
-    import openai
-
-    try:
-        async for chunk in stream:
-            yield chunk
-    except (openai.APITimeoutError, httpx2.TimeoutException) as error:
-        raise _failure_of(error) from None
-    except (openai.APIConnectionError, httpx2.TransportError, UnicodeDecodeError):
-        return
-    except (openai.APIError, MagnetError, ValueError) as error:
-        raise _failure_of(error) from None
 
 
 def _usage(usage: Any) -> TokenUsage | None:
@@ -139,44 +246,3 @@ def _usage(usage: Any) -> TokenUsage | None:
         cached_input_tokens=cached or 0,
         reasoning_tokens=reasoning or 0,
     )
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """The client's errors as ProviderFailure, without the vendor's words."""
-    import httpx2
-    import openai
-
-    try:
-        yield
-    # The client does not check what it parses: an answer of another shape fails somewhere inside it.
-    except (openai.OpenAIError, httpx2.TransportError, MagnetError, ValueError, TypeError, AttributeError) as error:
-        raise _failure_of(error) from None
-
-
-def _failure_of(error: Exception) -> ProviderFailure:
-    import httpx2
-    import openai
-
-    if isinstance(error, MagnetError):
-        return ProviderFailure("refused", str(error))
-    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
-        return ProviderFailure("timeout", "The model provider did not answer in time.")
-    if isinstance(error, openai.APIConnectionError | httpx2.TransportError):
-        return ProviderFailure("connection", "The model provider cannot be reached.")
-    if isinstance(error, openai.APIStatusError):
-        return _status_failure(error.status_code, error.response.headers.get("retry-after"))
-    return ProviderFailure("bad_response", "The model provider sent something that is no answer.")
-
-
-def _status_failure(status: int, retry_after: str | None) -> ProviderFailure:
-    wait = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdecimal() else None
-    if status in {401, 403}:
-        return ProviderFailure("unauthorized", f"The model provider refuses the API key (HTTP {status}).")
-    if status == 429:
-        return ProviderFailure("rate_limited", "The model provider limits the rate (HTTP 429).", retry_after=wait)
-    if status in {502, 503, 504}:
-        return ProviderFailure("overloaded", f"The model provider is overloaded (HTTP {status}).", retry_after=wait)
-    if status >= 500:
-        return ProviderFailure("server", f"The model provider failed (HTTP {status}).")
-    return ProviderFailure("bad_request", f"The model provider refuses the request (HTTP {status}).")

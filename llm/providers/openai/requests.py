@@ -1,38 +1,52 @@
 """A chat request in the words of OpenAI's protocol."""
 
 import base64
+import hashlib
 from typing import Any
 
-from plugins.contracts import ChatMessage, ChatRequest, MessageRole, NamedTool, OutputFormat, ToolCall, ToolMode
+from llm.providers.presets import Quirks
+from plugins.contracts import ChatMessage, ChatRequest, MessageRole, NamedTool, OutputFormat, ToolMode
 
 
-def chat_arguments(request: ChatRequest) -> dict[str, Any]:
-    """What `chat.completions.create` takes; settings that are None are left out."""
+def chat_arguments(request: ChatRequest, quirks: Quirks) -> dict[str, Any]:
+    """What `chat.completions.create` takes, in this vendor's words; settings that are None are left out."""
+    samples = quirks.samples(request.model)
     settings = {
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "max_tokens": request.max_tokens,
-        "seed": request.seed,
+        "temperature": request.temperature if samples else None,
+        "top_p": request.top_p if samples else None,
+        (quirks.max_tokens if samples else "max_completion_tokens"): request.max_tokens,
+        quirks.seed: request.seed,
         "stop": list(request.stop) or None,
-        "reasoning_effort": request.reasoning_effort and request.reasoning_effort.value,
+        "reasoning_effort": request.reasoning_effort.value if request.reasoning_effort and quirks.effort else None,
         "response_format": None if request.output is None else _response_format(request.output),
-        **_tools(request),
+        "stream_options": {"include_usage": True} if request.stream and quirks.stream_options else None,
+        **_tools(request, quirks),
     }
+    given = {name: value for name, value in settings.items() if value is not None}
+    # What the client has no argument for.
+    extra = {name: given.pop(name) for name in ("random_seed",) if name in given}
     return {
         "model": request.model,
-        "messages": [_message(message) for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **{name: value for name, value in settings.items() if value is not None},
+        "messages": [_message(message, quirks) for message in request.messages],
+        "stream": request.stream,
+        **given,
+        **({"extra_body": extra} if extra else {}),
     }
 
 
-def _message(message: ChatMessage) -> dict[str, Any]:
+def _message(message: ChatMessage, quirks: Quirks) -> dict[str, Any]:
     if message.role is MessageRole.TOOL:
-        return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
+        return {"role": "tool", "tool_call_id": _id(message.tool_call_id, quirks), "content": message.content}
     if message.tool_calls:
         # A turn of calls alone has no content; some servers refuse an empty text beside calls.
-        calls = [_call(call) for call in message.tool_calls]
+        calls = [
+            {
+                "id": _id(call.id, quirks),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
         return {"role": message.role.value, "content": message.content or None, "tool_calls": calls}
     if message.images:
         shown = [
@@ -46,11 +60,14 @@ def _message(message: ChatMessage) -> dict[str, Any]:
     return {"role": message.role.value, "content": message.content}
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+def _id(call_id: str, quirks: Quirks) -> str:
+    """The id of a call as this vendor takes it: one of another vendor's calls in the history keeps its meaning."""
+    if not quirks.short_call_ids or (len(call_id) == 9 and call_id.isascii() and call_id.isalnum()):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
 
 
-def _tools(request: ChatRequest) -> dict[str, Any]:
+def _tools(request: ChatRequest, quirks: Quirks) -> dict[str, Any]:
     if not request.tools:
         return {}
     return {
@@ -65,14 +82,14 @@ def _tools(request: ChatRequest) -> dict[str, Any]:
             }
             for tool in request.tools
         ],
-        "tool_choice": _tool_choice(request.tool_choice),
+        "tool_choice": _tool_choice(request.tool_choice, quirks),
     }
 
 
-def _tool_choice(choice: ToolMode | NamedTool | None) -> str | dict[str, Any] | None:
+def _tool_choice(choice: ToolMode | NamedTool | None, quirks: Quirks) -> str | dict[str, Any] | None:
     if isinstance(choice, NamedTool):
         return {"type": "function", "function": {"name": choice.name}}
-    return choice and choice.value
+    return quirks.any_tool if choice is ToolMode.REQUIRED else choice and choice.value
 
 
 def _response_format(output: OutputFormat) -> dict[str, Any]:
