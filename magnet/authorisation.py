@@ -11,6 +11,7 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from core.access import Permission
+from core.api.schema import needed_by
 
 PUBLIC = (
     ("GET", "/"),
@@ -95,7 +96,7 @@ def _operation(path: str, method: str, callback: Any) -> Operation:
 
 
 def _needed(view: Any, action: str) -> tuple[str, str]:
-    needed = view.permission_for(action) or view.own_rules.get(action)
+    needed = needed_by(view, action)
     if isinstance(needed, Permission):
         return needed.role.value, needed.scope.value
     return needed or (ANYBODY, "")

@@ -117,6 +117,7 @@ class WorkspaceViewSet(ListRetrieve):
         "create": ("superuser", Scope.MANAGE.value),
         "partial_update": Permission.ADMINISTER,
     }
+    preconditions = {"partial_update": True}
     serializer_class = WorkspaceSerializer
     queryset = Workspace.objects.none()
     ordering = ("name", "id")

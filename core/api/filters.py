@@ -73,6 +73,14 @@ def _offers(view: Any) -> dict[str, bool]:
 class StrictSearch(SearchFilter):
     """`?search=` over the view's `search_fields`, with the offence pointed at."""
 
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        fields = getattr(view, "search_fields", None)
+        if not fields:
+            return []
+        text = f"Rows that hold each of these words in one of: {', '.join(fields)}."
+        schema = {"type": "string", "minLength": 1}
+        return [{"name": "search", "in": "query", "required": False, "description": text, "schema": schema}]
+
     def get_search_terms(self, request: Request) -> Any:
         try:
             return super().get_search_terms(request)
@@ -82,6 +90,24 @@ class StrictSearch(SearchFilter):
 
 class StrictOrdering(OrderingFilter):
     """`?ordering=` over the view's `ordering_fields`; an unknown one is a 400."""
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        fields = getattr(view, "ordering_fields", None)
+        if not fields:
+            return []
+        known = [order for field in fields for order in (field, f"-{field}")]
+        schema = {"type": "array", "items": {"type": "string", "enum": known}, "minItems": 1}
+        return [
+            {
+                "name": "ordering",
+                "in": "query",
+                "required": False,
+                "description": "Fields to order by, separated by commas; `-` turns one round.",
+                "schema": schema,
+                "style": "form",
+                "explode": False,
+            }
+        ]
 
     def remove_invalid_fields(self, queryset: Any, fields: Any, view: Any, request: Request) -> list[str]:
         valid = [name for name, _ in self.get_valid_fields(queryset, view, {"request": request})]

@@ -27,6 +27,7 @@ class VariantViewSet(ListRetrieve):
     """Subclasses name the variant `model`, the `parent_model` and the serializer."""
 
     parent_model: ClassVar[type[ConfigurationModel]]
+    preconditions = {"partial_update": True, "publish": False}
     ordering = ("-number", "id")
     ordering_fields = ("number", "created_at", "updated_at")
     filterset_fields = {"status": ["exact"], "is_active": ["exact"]}

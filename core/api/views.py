@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from core.access import Permission, Principal
+from core.api.examples import NONE, Examples
 from core.api.idempotency import HEADER, answered_once
 from core.api.preconditions import etag, expected_version
 from core.context import add_log_fields
@@ -54,6 +55,15 @@ class PrincipalMixin:
     permissions: ClassVar[Mapping[str, Permission | None]] = {}
     own_rules: ClassVar[Mapping[str, Permission | tuple[str, str]]] = {}
     """Of actions without a permission that ask by themselves: what they ask for, for the authorisation matrix."""
+    preconditions: ClassVar[Mapping[str, bool]] = {}
+    """Actions that read If-Match; True: they demand it."""
+    once: ClassVar[bool] = False
+    """Whether a POST takes an Idempotency-Key."""
+    follows_job: ClassVar[bool] = True
+    """Whether a 202 names its job in Location."""
+    calls_models: ClassVar[frozenset[str]] = frozenset()
+    """Actions that ask a model's provider, and answer 502 when it fails."""
+    examples: ClassVar[Examples] = NONE
     rate: ClassVar[Rate | None] = None
     standing: Standing | None = None
     request: Any
@@ -101,6 +111,7 @@ class PrincipalMixin:
 class OnceMixin:
     """A POST with an Idempotency-Key has its effect once. For views whose handlers are synchronous."""
 
+    once = True
     post: Callable[..., Response]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -199,6 +210,8 @@ class ListRetrieve(WorkspaceViewSet):
 
 class ConfigurationViewSet(ListRetrieve):
     """A resource that operators configure. Subclasses give the services; the protocol is here."""
+
+    preconditions: ClassVar[Mapping[str, bool]] = {"partial_update": True, "destroy": True}
 
     def create_object(self, data: dict[str, Any]) -> Any:
         """Call the service that creates the row."""

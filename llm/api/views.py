@@ -53,6 +53,7 @@ class ModelViewSet(ConfigurationViewSet):
     """Models that can be used here."""
 
     model = Model
+    calls_models = frozenset({"test"})
     serializer_class = ModelSerializer
     filterset_class = ModelFilters
     ordering = ("name", "id")

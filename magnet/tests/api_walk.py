@@ -15,11 +15,11 @@ from core.access import Role
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model, Provider
 from magnet.tests.admin_world import World
+from magnet.tests.contract import PREFIX, assert_as_described, described_as
 from observability.models import Job, Run, Trace
 from prompts.models import PromptTemplate
 from rag.models import RagTool, RetrievalTool
 
-PREFIX = "/api/v1/"
 KINDS: dict[str, type[DjangoModel]] = {
     "api-keys": ApiKey,
     "audit-events": AuditEvent,
@@ -91,11 +91,13 @@ def client_of(world: World, role: Role = Role.ADMIN) -> APIClient:
 
 
 def send(client: APIClient, operation: Operation, path: str, body: Any = None, **headers: str) -> Any:
-    """The operation with this JSON body."""
-    return client.generic(
+    """The operation with this JSON body; its answer is held against the description."""
+    answer = client.generic(
         operation.method,
         path,
         "" if body is None else body if isinstance(body, bytes | str) else json.dumps(body),
         content_type="application/json",
         headers=headers,
     )
+    assert_as_described(described_as(operation.method, operation.route), answer)
+    return answer

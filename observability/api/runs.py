@@ -30,6 +30,8 @@ class RunView(AsyncAPIView):
 
     permissions: ClassVar[dict[str, Permission | None]] = {"post": Permission.RUN}
     rate = Rate.RUNS
+    once = True
+    calls_models = frozenset({"post"})
     renderer_classes = (JSONRenderer, EventStreamRenderer)
     form: ClassVar[type[BaseSerializer[Any]]]
 

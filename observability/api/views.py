@@ -47,6 +47,7 @@ class JobViewSet(ListRetrieve):
     """Long work: what runs, how far it is, why it ended."""
 
     model = Job
+    follows_job = False
     permissions = {"cancel": Permission.INGEST, "retry": Permission.INGEST}
     serializer_class = JobSerializer
     ordering = ("-id",)
@@ -67,7 +68,7 @@ class JobViewSet(ListRetrieve):
         """Cancel a pending or running job."""
         return self.answer(job_cancel(self.get_object(), principal=self.principal))
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={202: JobSerializer})
     def retry(self, request: Request, id: str) -> Response:
         """Start a failed or cancelled job anew."""
         return self.answer(job_retry(self.get_object(), principal=self.principal), status=202)
@@ -176,6 +177,8 @@ class RunEventsView(_OneRunView):
 
 
 class RunCancelView(_OneRunView):
+    follows_job = False
+
     @extend_schema(operation_id="runs_cancel", request=None, responses={202: RunSerializer})
     async def post(self, request: Request, id: str) -> Response:
         """Cancel a run; what it has said so far is kept."""
