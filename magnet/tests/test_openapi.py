@@ -10,13 +10,14 @@ from magnet.authorisation import operations as table
 from magnet.tests.api_walk import operations
 from magnet.tests.contract import described, described_as, description
 from magnet.tests.test_api_preconditions import CONFIGURED
+from observability.api.runs import RunView
 
 OPERATIONS = [one for one in described() if one.path.startswith("/api/v1/")]
 each = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 
 
 def headers_of(operation) -> dict[str, bool]:
-    return {one["name"]: one["required"] for one in operation.parameters if one["in"] == "header"}
+    return {one["name"]: one.get("required", False) for one in operation.parameters if one["in"] == "header"}
 
 
 @each
@@ -93,9 +94,13 @@ def test_one_spelling_of_each_path_is_described():
         described_as(operation.method, operation.route)
 
 
-@each
+@pytest.mark.parametrize("operation", [one for one in operations() if one.route.endswith("/events")], ids=str)
 def test_streams_are_described_as_events(operation):
-    forms = {form for status in ("200", "202") for form in operation.answers.get(status, {}).get("content", {})}
+    assert "text/event-stream" in described_as(operation.method, operation.route).answers["200"]["content"]
 
-    streams = operation.path.endswith("/events") or str(operation).endswith(("_run", "_query", "_search"))
-    assert ("text/event-stream" in forms) is streams
+
+@pytest.mark.parametrize("operation", [one for one in operations() if issubclass(one.view, RunView)], ids=str)
+def test_runs_are_described_as_json_and_as_events(operation):
+    content = described_as(operation.method, operation.route).answers["200"]["content"]
+
+    assert set(content) == {"application/json", "text/event-stream"}
