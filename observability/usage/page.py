@@ -72,7 +72,7 @@ def usage_page(query: UsageQuery, group_by: GroupBy, interval: Interval) -> Usag
     before = usage_report(replace(query, period=query.period.previous(), interval=None), [Level.WHOLE])
     groups = measured[Level.GROUP]
     top = [row.group or "" for row in groups[:TOP]]
-    by_top = usage_report(replace(asked, only=top), [Level.BOTH])[Level.BOTH] if len(groups) > 1 else []
+    by_top = usage_report(replace(asked, only=top), [Level.BOTH], latency=False)[Level.BOTH] if len(groups) > 1 else []
     names = labels(group_by, [row.group or "" for row in groups[:TABLE_ROWS]], query.workspace_id)
     times = steps_of(query.period, interval)
     by_time = {row.start: row.figures for row in measured[Level.STEP]}

@@ -98,9 +98,10 @@ SETS = {Level.BOTH: "step, grouped", Level.STEP: "step", Level.GROUP: "grouped",
 Measured = dict[Level, list[UsageRow]]
 
 
-def usage_report(query: UsageQuery, levels: Sequence[Level]) -> Measured:
+def usage_report(query: UsageQuery, levels: Sequence[Level], *, latency: bool = True) -> Measured:
     """The rows of each level, in order of time and then of tokens, the largest first; empty steps are left out.
 
+    latency: whether percentiles are wanted; they cost as much as all the rest.
     Raises InvalidInput when there are more than MAX_ROWS.
     """
     check_steps(query)
@@ -113,8 +114,9 @@ def usage_report(query: UsageQuery, levels: Sequence[Level]) -> Measured:
             raise refused("group_by", f"More than {MAX_ROWS} rows: take longer steps, a shorter period, or a filter.")
         for level, step, group, currency, cost, *counts in cursor.fetchall():
             _add(found[(level, step, group)], currency, cost, counts)
-        cursor.execute(_sketches(levels, source), parameters)
-        for level, step, group, bucket, calls in cursor.fetchall():
+        if latency:
+            cursor.execute(_sketches(levels, source), parameters)
+        for level, step, group, bucket, calls in cursor.fetchall() if latency else ():
             sketches[(level, step, group)][bucket] = int(calls)
     for key, counts in sketches.items():
         found[key].latency = percentiles(counts)
@@ -166,16 +168,20 @@ class Split:
 
 
 def _sums(levels: Sequence[Level], source: str) -> str:
-    split, sums = Split(levels), ", ".join(f"sum({name})" for name in (*COUNTED, *TOKENS))
-    return f"""{source} SELECT {split.columns}, currency, sum(cost), {sums}
-        FROM placed {split.grouping("currency")} LIMIT {MAX_ROWS + 1}"""  # noqa: S608  # our own columns
+    """Rows are added up for the finest level first: the others are made of those few."""
+    split = Split(levels)
+    sums = ", ".join(f"sum({name}) AS {name}" for name in ("cost", *COUNTED, *TOKENS))
+    return f"""{source}, cells AS (SELECT step, grouped, currency, {sums} FROM placed GROUP BY step, grouped, currency)
+        SELECT {split.columns}, currency, {sums} FROM cells {split.grouping("currency")}
+        LIMIT {MAX_ROWS + 1}"""  # noqa: S608  # our own columns
 
 
 def _sketches(levels: Sequence[Level], source: str) -> str:
     split = Split(levels)
-    return f"""{source} SELECT {split.columns}, bucket, sum(times)
-        FROM placed, unnest(latency_buckets, latency_counts) AS sketch (bucket, times)
-        {split.grouping("bucket")}"""  # noqa: S608  # our own columns
+    return f"""{source}, cells AS (
+            SELECT step, grouped, bucket, sum(times) AS times FROM placed,
+                   unnest(latency_buckets, latency_counts) AS sketch (bucket, times) GROUP BY step, grouped, bucket)
+        SELECT {split.columns}, bucket, sum(times) FROM cells {split.grouping("bucket")}"""  # noqa: S608  # the same
 
 
 def _source(query: UsageQuery) -> tuple[str, dict[str, Any]]:
