@@ -19,9 +19,10 @@ from llm.choices import ModelKind
 from llm.limits import LONGEST_WAIT_SECONDS
 from llm.models import Model
 from llm.ranking import checked_scores
-from llm.recording import Books, broken_calls, explained, request_attributes
+from llm.recording import Books, broken_calls, explained
 from llm.retries import Deadline
 from llm.single_calls import Asking, EmbeddingCall, reranked, together
+from llm.telemetry import answer_attributes, chat_attributes, request_attributes
 from llm.tokens import count_tokens, counted_usage
 from llm.tool_calls import CallsBroken, checked
 from llm.vectors import assemble
@@ -69,11 +70,12 @@ async def stream_chat(
     require_able(model, request)
     terms, books = Terms(Deadline(deadline), forced=alone), Books(model, Operation.CHAT, alone)
     texts = list[str]()
-    with span(f"chat {model.slug}", Operation.CHAT, **request_attributes(model)) as record:
+    with span(f"chat {model.identifier}", Operation.CHAT, **chat_attributes(model, request)) as record:
         last, failed = ChatDelta(finish_reason=FinishReason.PROVIDER_CUT), False
         try:
             async with aclosing(answer(model, request, terms, books)) as deltas:
                 async for delta in deltas:
+                    record.first_chunk()
                     if delta.finish_reason is None:
                         texts.append(delta.text)
                         yield delta
@@ -88,12 +90,13 @@ async def stream_chat(
             raise broken_calls(broken, books.last, last, "".join(texts)) from None
         except ProviderFailure as failure:
             failed = True
+            record.failed_with(failure.kind)
             books.fail()
             raise explained(failure, books.last) from None
         finally:
             usage = last.usage or (TokenUsage() if failed else counted_usage(request, "".join(texts)))
             books.of(books.last).add(usage, last.model)
-            record.set(**{"gen_ai.response.finish_reasons": [str(last.finish_reason)]})
+            record.set(**answer_attributes("".join(texts), last.finish_reason))
             books.close(record)
 
 
@@ -117,12 +120,13 @@ async def embed(
     terms, books = Terms(Deadline(deadline), patience, forced=alone), Books(model, Operation.EMBEDDINGS, alone)
     call = EmbeddingCall(model, purpose, Asking(terms, books))
     most = min(SENT_TOKENS, model.tokens_per_minute or SENT_TOKENS)
-    with span(f"embeddings {model.slug}", Operation.EMBEDDINGS, **request_attributes(model)) as record:
-        record.set(**{"magnet.inputs": len(texts)})
+    with span(f"embeddings {model.identifier}", Operation.EMBEDDINGS, **request_attributes(model)) as record:
+        record.set(**{"magnet.inputs": len(texts), "gen_ai.embeddings.dimension.count": model.dimensions})
         try:
             answers = await together([call.batch(part) for part in batches(texts, model.max_input_tokens, most)])
             return assemble([one for part in answers for one in part], model)
         except ProviderFailure as failure:
+            record.failed_with(failure.kind)
             books.fail()
             raise explained(failure, books.last) from None
         finally:
@@ -151,12 +155,13 @@ async def rerank(
     if not documents:
         return ()
     terms, books = Terms(Deadline(deadline), forced=alone), Books(model, Operation.RERANK, alone)
-    with span(f"rerank {model.slug}", Operation.RERANK, **request_attributes(model)) as record:
+    with span(f"rerank {model.identifier}", Operation.RERANK, **request_attributes(model)) as record:
         record.set(**{"magnet.inputs": len(documents)})
         try:
             ranked = await reranked(model, query, documents, top_n, Asking(terms, books))
             return checked_scores(ranked, len(documents))
         except ProviderFailure as failure:
+            record.failed_with(failure.kind)
             books.fail()
             raise explained(failure, books.last) from None
         finally:

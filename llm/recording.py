@@ -1,5 +1,6 @@
 """What a call of a model leaves behind: attributes of its span, and a usage record of each model that was asked."""
 
+import logging
 import math
 import time
 import uuid
@@ -11,14 +12,14 @@ from core.exceptions import MagnetError, PayloadTooLarge, ServiceUnavailable, Up
 from llm.exceptions import BREAKER_OPEN, LIMIT, TOO_LARGE, ModelLimitReached, ToolCallsBroken
 from llm.models import Model
 from llm.retries import RETRYABLE
+from llm.telemetry import request_attributes, usage_attributes
 from observability.choices import Operation, SpanStatus
 from observability.tracing import SpanRecord, UsageEntry, record_usage
 from plugins.contracts import ChatDelta, ProviderFailure, TokenUsage
 
+logger = logging.getLogger(__name__)
 
-def request_attributes(model: Model) -> dict[str, object]:
-    """By OpenTelemetry's names for generative models."""
-    return {"gen_ai.provider.name": model.provider.slug, "gen_ai.request.model": model.identifier}
+LOGGED_TOKENS = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
 
 
 @dataclass
@@ -107,15 +108,27 @@ class Books:
             **request_attributes(self.last),
             **{
                 "gen_ai.response.model": replied.replied or self.last.identifier,
-                "gen_ai.usage.input_tokens": sum(one.usage.input_tokens for one in asked),
-                "gen_ai.usage.output_tokens": sum(one.usage.output_tokens for one in asked),
+                **usage_attributes([one.usage for one in asked]),
                 "magnet.requests": sum(one.requests for one in asked),
                 **({"magnet.failed_attempts": self._tries} if self._tries else {}),
                 **({"magnet.cached": True} if self.cached else {}),
+                **({"magnet.fallback_of": self.asked.slug} if self.last.pk != self.asked.pk else {}),
             },
         )
+        self._log(span)
         for one in asked or [replied]:
             one.record(span)
+
+    def _log(self, span: SpanRecord) -> None:
+        """A line of the call, with the ids of its run or job; never what was said."""
+        tokens = {name.rpartition("usage.")[2]: span.attributes[name] for name in LOGGED_TOKENS}
+        failed = self.of(self.last).failed
+        told = {"operation": self.operation.value, "model": self.last.slug, "provider": self.last.provider.slug}
+        took = round((time.perf_counter() - self.of(self.last).started) * 1000)
+        logger.info(
+            "model.called",
+            extra={**told, **tokens, "status": "error" if failed else "ok", "duration_ms": took},
+        )
 
 
 def explained(failure: ProviderFailure, model: Model) -> MagnetError:

@@ -15,6 +15,7 @@ from core.schedules import Recurring, delete_in_batches, first_id_of
 from core.valkey import sync_client
 from observability import sweeper
 from observability.models import Job, RunEvent, Trace
+from observability.runs.emptying import empty_closed
 from observability.runs.events import TERMINAL
 from observability.runs.store import STREAM_PREFIX, STREAM_SECONDS
 from observability.usage import rollup
@@ -23,9 +24,9 @@ ENDED_JOBS = ("succeeded", "failed", "cancelled")
 
 
 def sweep() -> int:
-    """How many jobs and runs were taken from dead holders, or published again."""
+    """How many jobs and runs were taken from dead holders, published again, or emptied."""
     result = sweeper.sweep()
-    return result.requeued + result.published + result.runs_closed
+    return result.requeued + result.published + result.runs_closed + empty_closed()
 
 
 def _old(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -62,7 +63,10 @@ def expire_streams() -> int:
 WORK = {
     "sweep": Recurring(
         title=_("Sweep"),
-        text=_("Takes up jobs and runs whose process died, and publishes what was never published."),
+        text=_(
+            "Takes up jobs and runs whose process died, publishes what was never published, and empties runs of the "
+            "level none."
+        ),
         cron="",
         unit=_("jobs and runs"),
         work=sweep,

@@ -19,6 +19,7 @@ from core.registry import Registry
 from observability.choices import ObservabilityLevel, Operation, SpanStatus
 from observability.models import Run, Span, Trace, UsageRecord
 from observability.plain import plain, plain_text
+from observability.scrubbing import scrubbed
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,15 @@ class SpanRecord:
 
     def set(self, **attributes: Any) -> None:
         self.attributes.update(attributes)
+
+    def first_chunk(self) -> None:
+        """Note the seconds until the first piece of a stream; later ones change nothing."""
+        elapsed = datetime.now(UTC) - self.started_at
+        self.attributes.setdefault("gen_ai.response.time_to_first_chunk", round(elapsed.total_seconds(), 3))
+
+    def failed_with(self, kind: str) -> None:
+        """Name the kind of failure, one of few; the first name stays."""
+        self.attributes.setdefault("error.type", kind)
 
 
 @dataclass
@@ -177,7 +187,7 @@ class TraceRecorder:
             error=plain_text(record.error)[:300],
             started_at=record.started_at,
             duration_ms=record.duration_ms,
-            attributes=plain(record.attributes),
+            attributes=plain(scrubbed(record.attributes)),
         )
 
     def _usage(self, entry: UsageEntry, run: Run | None) -> UsageRecord:
@@ -248,7 +258,8 @@ def recording(recorder: TraceRecorder) -> Iterator[TraceRecorder]:
 @contextmanager
 def span(name: str, operation: Operation, **attributes: Any) -> Iterator[SpanRecord]:
     """A step with its duration; an exception marks it as an error and goes on. Outside a trace it is not kept."""
-    record = SpanRecord(name, operation, _parent.get(), attributes)
+    named = {} if operation is Operation.RUN else {"gen_ai.operation.name": operation.value}
+    record = SpanRecord(name, operation, _parent.get(), {**named, **attributes})
     recorder = _recorder.get()
     if recorder is not None:
         recorder.spans.append(record)
@@ -258,6 +269,7 @@ def span(name: str, operation: Operation, **attributes: Any) -> Iterator[SpanRec
         yield record
     except BaseException as error:
         record.status, record.error = SpanStatus.ERROR, type(error).__name__
+        record.failed_with(record.error)
         raise
     finally:
         record.duration_ms = round((time.perf_counter() - started) * 1000, 3)

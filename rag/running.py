@@ -8,7 +8,7 @@ from django.db import transaction
 from core.access import Permission, Principal
 from core.exceptions import InvalidInput
 from core.variant_services import variant_to_run
-from observability.choices import RunKind
+from observability.choices import ObservabilityLevel, RunKind
 from observability.models import Run
 from observability.runs.work import Closing, Started, Work
 from observability.services import run_create
@@ -54,7 +54,8 @@ def question_start(*, principal: Principal, tool: RagTool, question: Question, v
 def _closing_of_answer(state: AnswerState) -> Callable[[Run], Closing]:
     def close(run: Run) -> Closing:
         state.checked = settle(state)
-        citations_store(run, state)
+        if run.capture != ObservabilityLevel.NONE:
+            citations_store(run, state)
         return Closing(
             answer=answer_object(state),
             content=state.content,

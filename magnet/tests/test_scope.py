@@ -27,6 +27,7 @@ ALLOWED = {
     "observability/leases.py": "tasks start from the id of a job",
     "observability/recurring.py": "cleans up for all workspaces",
     "observability/runs/closing.py": "closes the run that this process executes",
+    "observability/runs/emptying.py": "empties runs of all workspaces",
     "observability/runs/store.py": "stores events of the run that this process executes",
     "observability/scheduling.py": "hands out the schedules of all workspaces, and the platform's",
     "observability/selectors.py": "the platform's schedules, which have no workspace",

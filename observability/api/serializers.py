@@ -42,6 +42,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
         fields: tuple[str, ...] = (
             "id", "kind", "target_id", "target_slug", "variant", "status", "finish_reason", "resolution", "input",
             "content", "model", "trace_id", "last_seq", "started_at", "finished_at", "duration_ms", "problem",
+            "capture", "emptied_at",
         )  # fmt: skip
         read_only_fields: tuple[str, ...] = fields
 

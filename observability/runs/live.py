@@ -209,7 +209,10 @@ def _stopped(live: LiveRun, error: BaseException) -> Ending:
 def _failure(live: LiveRun, error: BaseException) -> Ending:
     problem = problem_of(error)
     if problem["status"] >= 500:
-        logger.error("run.failed", exc_info=error, extra={"run_id": str(live.run.pk)})
+        # Our own errors may quote what a model said, and their code says enough; of others, the log has all there is.
+        unexpected = None if isinstance(error, MagnetError) else error
+        told = {"run_id": str(live.run.pk), "code": problem["code"], "error": type(error).__name__}
+        logger.error("run.failed", exc_info=unexpected, extra=told)
     return Ending(RunStatus.FAILED, problem=problem)
 
 

@@ -48,7 +48,7 @@ def test_spans_inside_of_spans_are_their_children(recorder):
             pass
 
     assert [(s.name, s.parent_id) for s in recorder.spans] == [("outer", None), ("one", outer.id), ("two", outer.id)]
-    assert recorder.spans[1].attributes == {"k": 3, "found": 2}
+    assert recorder.spans[1].attributes == {"gen_ai.operation.name": "retrieval", "k": 3, "found": 2}
     assert recorder.spans[0].duration_ms >= recorder.spans[1].duration_ms
 
 
@@ -121,7 +121,11 @@ def test_trace_spans_and_usage_are_stored_with_their_owner():
 
     assert trace.pk == recorder.id
     assert (Trace._unscoped.get().status, Trace._unscoped.get().user) == (SpanStatus.OK, principal.user)
-    assert Span._unscoped.get().attributes == {"answer": "a\ufffdb", "odd": None}
+    assert Span._unscoped.get().attributes == {
+        "gen_ai.operation.name": "chat",
+        "answer": "a\ufffdb",
+        "odd": None,
+    }
     usage = UsageRecord._unscoped.get()
     assert (usage.run, usage.trace, usage.user, usage.workspace_id) == (
         run,

@@ -9,8 +9,8 @@ from typing import Any
 from core.exceptions import ServiceUnavailable, UpstreamError
 from knowledge.retrieval.search import Candidate, HybridQuery, SearchIndex, search, surroundings
 from llm import client
-from observability.choices import Operation
-from observability.tracing import span
+from observability.choices import ObservabilityLevel, Operation
+from observability.tracing import level_now, span
 from plugins.contracts import EmbeddingPurpose, Vectors
 from rag.choices import SearchMode
 
@@ -118,7 +118,26 @@ async def retrieve(plan: RetrievalPlan, query: str, filters: Mapping[str, Any] |
     with span(f"retrieval {plan.tool_slug}", Operation.RETRIEVAL) as record:
         retrieved = await _retrieve(plan, query, filters)
         record.set(**{"magnet.passages": len(retrieved.passages), "magnet.degraded": list(retrieved.degraded)})
+        record.set(**_told(query, retrieved.passages))
     return retrieved
+
+
+def _told(query: str, passages: Sequence[FoundPassage]) -> dict[str, Any]:
+    """What the span keeps: ids and scores at the level metadata, the words at full, nothing of either at none."""
+    level = level_now()
+    if level is ObservabilityLevel.NONE:
+        return {}
+    full = level is ObservabilityLevel.FULL
+    documents = [
+        {
+            "id": str(one.chunk_id),
+            "score": _rounded(one.candidate.score),
+            "document_id": str(one.document_id),
+            **({"title": one.title, "content": one.context_text} if full else {}),
+        }
+        for one in passages
+    ]
+    return {"gen_ai.retrieval.documents": documents, **({"gen_ai.retrieval.query.text": query} if full else {})}
 
 
 async def _retrieve(plan: RetrievalPlan, query: str, filters: Mapping[str, Any] | None) -> Retrieved:
