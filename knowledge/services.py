@@ -230,7 +230,7 @@ def _save(principal: Principal, source: KnowledgeSource, arrived: _Arrived) -> t
     document.full_clean(validate_unique=False, validate_constraints=False)
     document.save()
     require_quota(document.workspace_id)
-    job = _enqueue(document, principal.user)
+    job = _enqueue(document, principal)
     fault("upload.row_saved")
     return document, job
 
@@ -270,7 +270,7 @@ def _close_jobs(workspace_id: uuid.UUID, documents: Any, code: str, reason: str)
         job.save()
 
 
-def _enqueue(document: Document, actor: Any) -> Job:
+def _enqueue(document: Document, principal: Principal) -> Job:
     return job_create(
         workspace_id=document.workspace_id,
         kind=INGEST_JOB,
@@ -278,7 +278,8 @@ def _enqueue(document: Document, actor: Any) -> Job:
         queue=Queue.INGEST,
         title=f"Ingest {document.title}",
         subject_id=document.pk,
-        actor=actor,
+        actor=principal.user,
+        key_id=principal.key_id,
         unit="passages",
     )
 
@@ -298,7 +299,7 @@ def document_retry(document: Document, *, principal: Principal) -> tuple[Documen
         return locked, started
     _wait_again(locked)
     locked.save()
-    return locked, _enqueue(locked, principal.user)
+    return locked, _enqueue(locked, principal)
 
 
 @transaction.atomic

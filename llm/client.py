@@ -2,7 +2,7 @@
 
 Rows come in loaded, with their provider. Behind the door: `chat_calls` and `single_calls` (which model is asked, how
 often), `attempts` (one try, with `breaker` and `limits`), `retries`, `fallback`, `response_cache`, `recording`. A call
-that works reads nothing from the database.
+that works reads nothing from the database, unless a budget holds it (`budgeting`).
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -14,6 +14,7 @@ from llm import response_cache
 from llm.adapting import require_able
 from llm.attempts import Terms
 from llm.batches import SENT_TOKENS, batches
+from llm.budgeting import hold_for_chat, hold_for_texts
 from llm.chat_calls import answer, finished
 from llm.choices import ModelKind
 from llm.limits import LONGEST_WAIT_SECONDS
@@ -64,10 +65,13 @@ async def stream_chat(
     alone: this model and no other is asked, and really asked: to try it.
     What the model cannot do is asked for in another way, or refused with Conflict (`llm.adapting`).
     Tool calls come in the last delta, whole and checked; those that are not whole are never handed out.
-    Raises ToolCallsBroken, UpstreamError or ServiceUnavailable, in our words, ModelLimitReached, and PayloadTooLarge.
+    Raises ToolCallsBroken, UpstreamError or ServiceUnavailable, in our words, ModelLimitReached, and PayloadTooLarge;
+    before anything is sent, BudgetExceeded and BudgetUncountable.
     """
     require_usable(model, ModelKind.CHAT)
     require_able(model, request)
+    held = await hold_for_chat(model, request, deadline)
+    request = held.within(request)
     terms, books = Terms(Deadline(deadline), forced=alone), Books(model, Operation.CHAT, alone)
     texts = list[str]()
     with span(f"chat {model.identifier}", Operation.CHAT, **chat_attributes(model, request)) as record:
@@ -98,6 +102,7 @@ async def stream_chat(
             books.of(books.last).add(usage, last.model)
             record.set(**answer_attributes("".join(texts), last.finish_reason))
             books.close(record)
+            await held.settle(record)
 
 
 async def embed(
@@ -112,13 +117,15 @@ async def embed(
 
     Batches keep to the vendors' limits, several are in flight, and one that is refused is split in half. A vector of
     the wrong size, with NaN or of length zero is refused. deadline: seconds for the whole. alone: as for `stream_chat`.
-    Raises UpstreamError or ServiceUnavailable, in our words, ModelLimitReached, and PayloadTooLarge.
+    Raises UpstreamError or ServiceUnavailable, in our words, ModelLimitReached, and PayloadTooLarge;
+    before anything is sent, BudgetExceeded and BudgetUncountable.
     """
     require_usable(model, ModelKind.EMBEDDING)
     # Nobody waits in front of a passage: those take their turn as long as there is time.
     patience = deadline if purpose is EmbeddingPurpose.PASSAGE else LONGEST_WAIT_SECONDS
     terms, books = Terms(Deadline(deadline), patience, forced=alone), Books(model, Operation.EMBEDDINGS, alone)
     call = EmbeddingCall(model, purpose, Asking(terms, books))
+    held = await hold_for_texts(model, texts, deadline)
     most = min(SENT_TOKENS, model.tokens_per_minute or SENT_TOKENS)
     with span(f"embeddings {model.identifier}", Operation.EMBEDDINGS, **request_attributes(model)) as record:
         record.set(**{"magnet.inputs": len(texts), "gen_ai.embeddings.dimension.count": model.dimensions})
@@ -131,6 +138,7 @@ async def embed(
             raise explained(failure, books.last) from None
         finally:
             books.close(record)
+            await held.settle(record)
 
 
 def embed_sync(model: Model, texts: Sequence[str], *, purpose: EmbeddingPurpose) -> Vectors:
@@ -154,6 +162,7 @@ async def rerank(
     require_usable(model, ModelKind.RERANK)
     if not documents:
         return ()
+    held = await hold_for_texts(model, [query, *documents], deadline)
     terms, books = Terms(Deadline(deadline), forced=alone), Books(model, Operation.RERANK, alone)
     with span(f"rerank {model.identifier}", Operation.RERANK, **request_attributes(model)) as record:
         record.set(**{"magnet.inputs": len(documents)})
@@ -166,3 +175,4 @@ async def rerank(
             raise explained(failure, books.last) from None
         finally:
             books.close(record)
+            await held.settle(record)

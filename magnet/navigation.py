@@ -50,6 +50,7 @@ SECTIONS: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
             Entry(_("Traces"), "account_tree", "observability.trace"),
             Entry(_("Usage"), "monitoring", "observability.usagerecord", "report"),
             Entry(_("Model calls"), "receipt_long", "observability.usagerecord"),
+            Entry(_("Budgets"), "savings", "observability.budget"),
             Entry(_("Schedules"), "schedule", "observability.schedule"),
             Entry(_("Audit log"), "policy", "accounts.auditevent"),
         ),

@@ -17,6 +17,8 @@ from knowledge.models import Document
 from knowledge.quota import FULL_SOON, use_of
 from llm.choices import ProviderType
 from llm.models import Provider
+from observability.budget_models import Budget
+from observability.budgets.standing import alerts
 from observability.choices import JobStatus
 from observability.models import Job, Run
 from rag.models import RagTool
@@ -52,7 +54,12 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return {
         **context,
         "title": _("Overview"),
-        "tiles": [*_document_tiles(documents), _storage_tile(principal), *_work_tiles(principal, served.count())],
+        "tiles": [
+            *_budget_tiles(principal),
+            *_document_tiles(documents),
+            _storage_tile(principal),
+            *_work_tiles(principal, served.count()),
+        ],
         "steps": _steps(principal, documents["ready"] > 0, served.first()),
         "ask_tools": list(served[:6]),
         "may_configure": principal.allows(Permission.MANAGE),
@@ -74,6 +81,19 @@ def _document_tiles(documents: dict[str, int]) -> list[Tile]:
     if documents["failed"]:
         tiles.append(Tile(number(documents["failed"]), _("documents failed"), f"{url}?status__exact=failed", bad=True))
     return tiles
+
+
+def _budget_tiles(principal: Principal) -> list[Tile]:
+    """Budgets that are nearly or wholly used up in this period."""
+    return [
+        Tile(
+            f"{one.standing.share(one.budget.limit)} %",
+            _("of the budget %(name)s used") % {"name": one.budget.name},
+            reverse("admin:observability_budget_change", args=[one.budget.pk]),
+            bad=True,
+        )
+        for one in alerts(Budget.objects.for_workspace(principal.workspace_id))
+    ]
 
 
 def _storage_tile(principal: Principal) -> Tile:

@@ -17,7 +17,7 @@ from unfold.decorators import display
 from core.access import Permission
 from core.admin import PageModelAdmin
 from core.admin_display import clipped, duration, moment, money, progress
-from observability import admin_schedules, admin_usage  # noqa: F401  # they register themselves
+from observability import admin_budgets, admin_schedules, admin_usage  # noqa: F401  # they register themselves
 from observability.choices import JobStatus, RunStatus, SpanStatus
 from observability.models import Job, Run, Span, Trace, UsageRecord
 from observability.selectors import costs_of, may_read_content

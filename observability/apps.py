@@ -11,6 +11,7 @@ class ObservabilityConfig(AppConfig):
         from core.integrity import INTEGRITY_CHECKS
         from core.schedules import RECURRING
         from core.seeds import SEEDS
+        from observability.budgets.standing import budget_findings
         from observability.integrity import jobs, runs, schedules
         from observability.recurring import WORK
         from observability.scheduling import schedules_ensure
@@ -21,4 +22,5 @@ class ObservabilityConfig(AppConfig):
         SEEDS.register("90-schedules", schedules_ensure)
         for name, check in (("jobs", jobs), ("runs", runs), ("schedules", schedules)):
             INTEGRITY_CHECKS.register(name, check)
+        DOCTOR_CHECKS.register("65-budgets", budget_findings)
         DOCTOR_CHECKS.register("60-schedules", schedule_findings)

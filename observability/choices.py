@@ -65,3 +65,19 @@ class ScheduleStatus(TextChoices):
 class Outcome(TextChoices):
     SUCCEEDED = "succeeded", _("Succeeded")
     FAILED = "failed", _("Failed")
+
+
+class BudgetScope(TextChoices):
+    WORKSPACE = "workspace", _("The workspace")
+    API_KEY = "api_key", _("An API key")
+    TOOL = "tool", _("A tool")
+
+
+class BudgetPeriodLength(TextChoices):
+    DAY = "day", _("Day")
+    MONTH = "month", _("Month")
+
+
+class BudgetUnit(TextChoices):
+    TOKENS = "tokens", _("Tokens")
+    MONEY = "money", _("Money")

@@ -29,6 +29,7 @@ from core.context import logged_with
 from core.faults import fault
 from core.metrics import JOBS
 from core.queue import Queue, enqueue
+from observability.budgets.applicable import budgets_of
 from observability.choices import JobStatus
 from observability.models import Job
 from observability.services import job_delay, job_end
@@ -202,7 +203,14 @@ def _claim(job_id: uuid.UUID) -> LeasedJob | None:
     job.started_at = job.started_at or timezone.now()
     job.save()
     _renew(job.pk, job.lease_token)
-    recorder = TraceRecorder(job.title, job.kind, job.workspace_id, job.created_by_id)
+    recorder = TraceRecorder(
+        job.title,
+        job.kind,
+        job.workspace_id,
+        job.created_by_id,
+        job.key_id,
+        budgets=budgets_of(job.workspace_id, key_id=job.key_id, target=None),
+    )
     return LeasedJob(job, job.lease_token, recorder)
 
 

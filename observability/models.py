@@ -62,6 +62,7 @@ class Job(StatefulModel, WorkspaceScopedModel, TimestampedModel):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
+    key_id = models.UUIDField(null=True, blank=True)
 
     class Meta(WorkspaceScopedModel.Meta):
         ordering = ["-id"]
@@ -355,3 +356,6 @@ class UsageRollup(WorkspaceScopedModel):
 
     def __str__(self) -> str:
         return f"{self.grain} {self.start:%Y-%m-%d %H:%M} {self.model_slug}"
+
+
+from observability.budget_models import Budget, BudgetPeriod, Reservation  # noqa: E402, F401  # Django looks here

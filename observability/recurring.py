@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from core.schedules import Recurring, delete_in_batches, first_id_of
 from core.valkey import sync_client
 from observability import sweeper
+from observability.budgets.holding import release_expired
 from observability.models import Job, RunEvent, Trace
 from observability.runs.emptying import empty_closed
 from observability.runs.events import TERMINAL
@@ -24,9 +25,10 @@ ENDED_JOBS = ("succeeded", "failed", "cancelled")
 
 
 def sweep() -> int:
-    """How many jobs and runs were taken from dead holders, published again, or emptied."""
+    """How many jobs, runs and reservations were taken from dead holders, published again, or emptied."""
     result = sweeper.sweep()
-    return result.requeued + result.published + result.runs_closed + empty_closed()
+    taken = result.requeued + result.runs_closed + release_expired()
+    return taken + result.published + empty_closed()
 
 
 def _old(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -64,8 +66,8 @@ WORK = {
     "sweep": Recurring(
         title=_("Sweep"),
         text=_(
-            "Takes up jobs and runs whose process died, publishes what was never published, and empties runs of the "
-            "level none."
+            "Takes up jobs, runs and reservations whose process died, publishes what was never published, and empties "
+            "runs of the level none."
         ),
         cron="",
         unit=_("jobs and runs"),

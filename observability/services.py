@@ -34,6 +34,7 @@ def job_create(  # noqa: PLR0913  # the columns of a job, by keyword
     title: str,
     subject_id: uuid.UUID | None = None,
     actor: Any = None,
+    key_id: uuid.UUID | None = None,
     total: int = 0,
     unit: str = "",
 ) -> Job:
@@ -46,6 +47,7 @@ def job_create(  # noqa: PLR0913  # the columns of a job, by keyword
         title=title[:300],
         subject_id=subject_id,
         created_by=actor,
+        key_id=key_id,
         progress_total=total,
         progress_unit=unit,
     )
@@ -67,7 +69,7 @@ def job_retry(job: Job, *, principal: Principal) -> Job:
     if locked.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
         raise Conflict(f"This job is {locked.status}; only a failed or cancelled one can be retried.")
     locked.move_to(JobStatus.PENDING)
-    locked.created_by = principal.user or locked.created_by
+    locked.created_by, locked.key_id = principal.user or locked.created_by, principal.key_id
     locked.attempts = locked.lost_leases = locked.progress_done = 0
     locked.reason = locked.reason_code = ""
     locked.cancel_requested_at = locked.finished_at = locked.started_at = None

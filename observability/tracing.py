@@ -16,6 +16,7 @@ from core.access import Principal
 from core.ids import uuid7
 from core.metrics import MODEL_CALLS, TOKENS
 from core.registry import Registry
+from observability.budgets.applicable import budgets_of
 from observability.choices import ObservabilityLevel, Operation, SpanStatus
 from observability.models import Run, Span, Trace, UsageRecord
 from observability.plain import plain, plain_text
@@ -96,7 +97,8 @@ class TraceRecorder:
     """The trace of one run or of one attempt at a job, until it is stored by `save()`.
 
     target: slug of the tool that runs, if any. capture: whether spans keep contents.
-    usage_stored: how many entries of the usage are in the database already.
+    usage_stored: how many entries of the usage are in the database already. budgets: those that the work counts to.
+    unsettled: what could not be counted there while the database was away, and is with the books.
     """
 
     name: str
@@ -111,6 +113,8 @@ class TraceRecorder:
     spans: list[SpanRecord] = field(default_factory=list)
     usage: list[UsageEntry] = field(default_factory=list)
     usage_stored: int = 0
+    budgets: tuple[uuid.UUID, ...] = ()
+    unsettled: list[Callable[[], None]] = field(default_factory=list)
 
     @transaction.atomic
     def save(self, run: Run | None = None, *, failed: bool = False) -> Trace:
@@ -120,6 +124,9 @@ class TraceRecorder:
         trace = self._save_trace(SpanStatus.ERROR if failed or broken else SpanStatus.OK)
         Span._unscoped.bulk_create(self._span(span) for span in self.spans)
         self._book(len(self.usage), run)
+        for settle in self.unsettled:
+            settle()
+        transaction.on_commit(self.unsettled.clear)
         return trace
 
     @transaction.atomic
@@ -215,11 +222,12 @@ def start_trace(
     principal: Principal,
     *,
     target: str = "",
+    target_id: uuid.UUID | None = None,
     capture: ObservabilityLevel = ObservabilityLevel.METADATA,
 ) -> TraceRecorder:
     """A recorder for work that this caller started. `recording()` makes it the current one.
 
-    target: slug of the tool that runs; usage is added up by it.
+    target: slug of the tool that runs; usage is added up by it. target_id: its id, by which budgets know it.
     """
     return TraceRecorder(
         name=name,
@@ -229,12 +237,20 @@ def start_trace(
         key_id=principal.key_id,
         target=target,
         capture=capture,
+        budgets=budgets_of(
+            principal.workspace_id, key_id=principal.key_id, target=(kind, target_id) if target_id else None
+        ),
     )
 
 
 def level_of(variant: object) -> ObservabilityLevel:
     """How much a run of this variant keeps: its `observability_level`, or metadata where it has none."""
     return ObservabilityLevel(getattr(variant, "observability_level", ObservabilityLevel.METADATA))
+
+
+def current_recorder() -> TraceRecorder | None:
+    """The recorder of the work that goes on here."""
+    return _recorder.get()
 
 
 def level_now() -> ObservabilityLevel:

@@ -55,6 +55,7 @@ def prompt_start(
             RunKind.PROMPT_TEMPLATE,
             principal,
             target=run.target_slug,
+            target_id=template.pk,
             capture=level_of(pinned),
         ),
     )

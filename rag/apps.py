@@ -8,6 +8,11 @@ class RagConfig(AppConfig):
 
     def ready(self) -> None:
         from core.seeds import SEEDS
+        from observability.budgets.targets import RUN_TARGETS
+        from observability.choices import RunKind
+        from rag.models import RagTool, RetrievalTool
         from rag.seeds import seed_tools
 
+        RUN_TARGETS.register(RunKind.RAG_TOOL, RagTool)
+        RUN_TARGETS.register(RunKind.RETRIEVAL_TOOL, RetrievalTool)
         SEEDS.register("40-rag", seed_tools)

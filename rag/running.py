@@ -45,7 +45,12 @@ def question_start(*, principal: Principal, tool: RagTool, question: Question, v
         content=lambda: state.content,
         close=_closing_of_answer(state),
         recorder=start_trace(
-            f"rag {tool.slug}", RunKind.RAG_TOOL, principal, target=run.target_slug, capture=level_of(pinned)
+            f"rag {tool.slug}",
+            RunKind.RAG_TOOL,
+            principal,
+            target=run.target_slug,
+            target_id=tool.pk,
+            capture=level_of(pinned),
         ),
     )
     return Started(run, work)
@@ -90,7 +95,12 @@ def search_start(  # what a search request holds
         content=lambda: "",
         close=_closing_of_search(state),
         recorder=start_trace(
-            f"search {tool.slug}", RunKind.RETRIEVAL_TOOL, principal, target=run.target_slug, capture=level_of(pinned)
+            f"search {tool.slug}",
+            RunKind.RETRIEVAL_TOOL,
+            principal,
+            target=run.target_slug,
+            target_id=tool.pk,
+            capture=level_of(pinned),
         ),
     )
     return Started(run, work)

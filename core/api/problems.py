@@ -91,7 +91,9 @@ def _translate(_error: BaseException) -> dict[str, Any] | None:
 
 @_translate.register
 def _(error: MagnetError) -> dict[str, Any]:
-    return problem(status=error.status, code=error.code, detail=str(error), title=error.title, errors=error.errors)
+    found = problem(status=error.status, code=error.code, detail=str(error), title=error.title, errors=error.errors)
+    # A stream has no header for it.
+    return {**found, "retry_after": error.retry_after} if error.retry_after else found
 
 
 @_translate.register

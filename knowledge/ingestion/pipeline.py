@@ -18,6 +18,7 @@ from knowledge.storage import path_of
 from llm import client
 from llm.choices import ProviderType
 from llm.models import Model
+from observability.exceptions import BudgetExceeded, BudgetUncountable
 from observability.leases import PermanentFailure, TransientFailure
 from observability.tracing import store_usage
 from plugins.contracts import ChunkDraft, ChunkedDocument, EmbeddingPurpose, ParsedDocument, ParseError, Vectors
@@ -101,13 +102,24 @@ def embed_missing(
     items = list(missing.items())
     for start in range(0, len(items), size):
         batch = items[start : start + size]
-        vectors = client.embed_sync(index.model, [text for _, text in batch], purpose=EmbeddingPurpose.PASSAGE)
+        vectors = _embedded(index.model, [text for _, text in batch])
         store_usage()
         fault("ingest.batch_embedded")
         stage(document, index, [key for key, _ in batch], vectors)
         done += len(batch)
         after_batch(done)
         fault("ingest.batch_staged")
+
+
+def _embedded(model: Model, texts: Sequence[str]) -> Vectors:
+    """A budget that is used up ends the job, with its reason: what is staged stays, and a retry embeds the rest."""
+    try:
+        return client.embed_sync(model, texts, purpose=EmbeddingPurpose.PASSAGE)
+    except BudgetExceeded as exceeded:
+        failure = TransientFailure if exceeded.busy else PermanentFailure
+        raise failure(exceeded.code, str(exceeded)) from None
+    except BudgetUncountable as unknown:
+        raise PermanentFailure(unknown.code, str(unknown)) from None
 
 
 def stage(document: Document, index: EmbeddingIndex, hashes: Sequence[str], vectors: Vectors) -> None:

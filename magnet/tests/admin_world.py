@@ -19,7 +19,8 @@ from knowledge.services import source_create
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
 from llm.services import model_create, provider_create
-from observability.models import Job, Run, Span, Trace, UsageRecord
+from observability.budget_services import budget_create
+from observability.models import Budget, Job, Run, Span, Trace, UsageRecord
 from prompts.models import PromptTemplate
 from prompts.services import prompt_create
 from rag.models import RagTool, RetrievalTool
@@ -62,6 +63,9 @@ def world(marker: str) -> World:
     _knowledge(found)
     _tools(found)
     _history(found)
+    found.rows[Budget] = budget_create(
+        principal=found.principal, values={**_names(found, "budget"), "unit": "tokens", "limit": 10**9}
+    )
     issued = api_key_issue(user=membership.user, workspace=membership.workspace, name=f"{marker}-key")
     found.rows[type(issued.key)] = issued.key
     found.rows[AuditEvent] = AuditEvent.objects.for_workspace(found.workspace.pk).first()

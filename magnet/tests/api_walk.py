@@ -16,13 +16,14 @@ from knowledge.models import Document, KnowledgeSource
 from llm.models import Model, Provider
 from magnet.tests.admin_world import World
 from magnet.tests.contract import PREFIX, assert_as_described, described_as
-from observability.models import Job, Run, Trace
+from observability.models import Budget, Job, Run, Trace
 from prompts.models import PromptTemplate
 from rag.models import RagTool, RetrievalTool
 
 KINDS: dict[str, type[DjangoModel]] = {
     "api-keys": ApiKey,
     "audit-events": AuditEvent,
+    "budgets": Budget,
     "documents": Document,
     "jobs": Job,
     "knowledge-sources": KnowledgeSource,

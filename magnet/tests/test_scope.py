@@ -24,6 +24,8 @@ ALLOWED = {
     "llm/doctor.py": "the doctor looks at all workspaces",
     "llm/selectors.py": "a model that a row of the workspace refers to",
     "observability/integrity.py": "looks at all workspaces for what does not fit",
+    "observability/budgets/holding.py": "locks the periods of the budgets that a recorder of one workspace named",
+    "observability/budgets/standing.py": "periods of the rows that the caller was given; the doctor looks at all",
     "observability/leases.py": "tasks start from the id of a job",
     "observability/recurring.py": "cleans up for all workspaces",
     "observability/runs/closing.py": "closes the run that this process executes",

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from core.api.routes import resource, verb
+from observability.api.budgets import BudgetViewSet
 from observability.api.usage import UsageView
 from observability.api.views import (
     JobEventsView,
@@ -14,6 +15,7 @@ from observability.api.views import (
 )
 
 urlpatterns = [
+    *resource("budgets", BudgetViewSet),
     *resource("jobs", JobViewSet),
     verb("jobs/<str:id>/cancel", JobViewSet, "jobs-cancel", post="cancel"),
     verb("jobs/<str:id>/retry", JobViewSet, "jobs-retry", post="retry"),

@@ -50,7 +50,7 @@ class RunFailed(MagnetError):
     """A run that ended with a problem, for callers that wait for its answer."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
-        super().__init__(str(problem.get("detail", "")))
+        super().__init__(str(problem.get("detail", "")), retry_after=problem.get("retry_after"))
         self.status, self.code = int(problem["status"]), str(problem["code"])
         self.title = str(problem.get("title", ""))
         self.problem = problem

@@ -1,0 +1,86 @@
+from decimal import Decimal
+
+import pytest
+
+from core.access import Role
+from magnet.tests.admin_world import world
+from observability.budgets.holding import Ask, reserve, settle
+from observability.choices import Operation
+from observability.models import Budget, Reservation
+from observability.tracing import UsageEntry
+from prompts.models import PromptTemplate
+
+pytestmark = pytest.mark.django_db
+ADD = "/admin/observability/budget/add/"
+LIST = "/admin/observability/budget/"
+
+
+@pytest.fixture
+def north():
+    return world("north")
+
+
+def form(**values) -> dict[str, object]:
+    return {
+        "name": "Trial", "slug": "trial", "scope": "workspace", "unit": "tokens", "limit": "1000", "currency": "USD",
+        "period": "day", "zone": "UTC", "warn_percent": "80", "is_active": "on", **values,
+    }  # fmt: skip
+
+
+def use(budget: Budget, tokens: int) -> None:
+    hold = reserve([budget.pk], Ask("m", tokens, 0, None, 60))
+    settle(hold, [UsageEntry(Operation.CHAT, "o", "o", "m", "m", input_tokens=tokens)])
+
+
+def test_an_admin_makes_a_budget_for_a_tool_chosen_by_name(north):
+    tool = north[PromptTemplate]
+
+    page = north.client(Role.ADMIN).get(ADD).content.decode()
+    answer = north.client(Role.ADMIN).post(ADD, form(scope="tool", tool=f"prompt_template:{tool.pk}"))
+
+    assert tool.name in page
+    assert answer.status_code == 302, answer.context["errors"]
+    made = Budget._unscoped.get(slug="trial")
+    assert (made.target_kind, made.target_id, made.limit) == ("prompt_template", tool.pk, Decimal(1000))
+    assert tool.name in north.client().get(LIST).content.decode()
+
+
+def test_a_budget_for_a_tool_without_one_is_the_form_again_with_the_reason(north):
+    answer = north.client(Role.ADMIN).post(ADD, form(scope="tool"))
+
+    assert answer.status_code == 200
+    assert "Name the tool" in answer.content.decode()
+
+
+def test_the_list_shows_what_is_used_and_left_and_when_it_begins_anew(north):
+    budget = north[Budget]
+    Budget._unscoped.filter(pk=budget.pk).update(limit=1000)
+    use(budget, 850)
+    reserve([budget.pk], Ask("m", 100, 0, None, 60))
+
+    page = north.client().get(LIST).content.decode()
+
+    assert "850 tokens (85 %)" in page
+    assert "50 tokens (calls that run now hold 100 tokens)" in page
+    assert "Nearly used up" in page
+    assert "UTC" in page
+    assert Reservation._unscoped.count() == 1
+
+
+def test_the_overview_warns(north):
+    budget = north[Budget]
+    Budget._unscoped.filter(pk=budget.pk).update(limit=1000)
+    before = north.client().get("/admin/").content.decode()
+
+    use(budget, 900)
+
+    assert budget.name not in before
+    assert "90 %" in north.client().get("/admin/").content.decode()
+    assert f"of the budget {budget.name} used" in north.client().get("/admin/").content.decode()
+
+
+def test_an_operator_reads_budgets_and_changes_none(north):
+    answer = north.client(Role.OPERATOR).post(f"{LIST}{north[Budget].pk}/change/", form(limit="9"))
+
+    assert answer.status_code == 403
+    assert Budget._unscoped.get(pk=north[Budget].pk).limit == 10**9
