@@ -1,12 +1,13 @@
 """Access: workspaces, members, people and API keys."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from itertools import groupby
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group as DjangoGroup
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
@@ -19,12 +20,14 @@ from unfold.enums import ActionVariant
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminPasswordToggleWidget,
+    UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
 )
 
+from accounts import admin_groups  # noqa: F401  # registers itself
 from accounts.models import ApiKey, AuditEvent, Membership, User, Workspace
-from accounts.selectors import workspaces_with_role
+from accounts.selectors import members_of, workspaces_with_role
 from accounts.services import (
     api_key_issue,
     api_key_revoke,
@@ -36,9 +39,11 @@ from accounts.services import (
     workspace_create,
     workspace_rename,
 )
+from accounts.sharing import tools_for_key
 from core.access import Permission, Principal, Role, Scope
 from core.admin import PageModelAdmin, WorkspaceModelAdmin
 from core.admin_forms import WorkspaceForm
+from core.sharing import SharedModel, shared_models, visible_tools
 
 ROLE_COLOURS = {Role.USER: "default", Role.VIEWER: "info", Role.OPERATOR: "primary", Role.ADMIN: "warning"}
 KEY_COLOURS = {"active": "success", "expired": "warning", "revoked": "danger"}
@@ -46,8 +51,8 @@ ACTION_COLOURS = {"delete": "danger", "revoke": "danger", "login_failed": "warni
 KEY_LIFETIMES = (("", _("Never")), ("30", _("30 days")), ("90", _("90 days")), ("365", _("1 year")))
 
 # Rights follow memberships, so Django's groups would promise what nothing reads.
-if admin.site.is_registered(Group):
-    admin.site.unregister(Group)
+if admin.site.is_registered(DjangoGroup):
+    admin.site.unregister(DjangoGroup)
 
 
 @admin.register(Workspace)
@@ -142,7 +147,7 @@ class MembershipAdmin(WorkspaceModelAdmin):
     empty_title = _("Nobody else is here yet")
 
     def workspace_rows(self, principal: Principal) -> Any:
-        return Membership.objects.filter(workspace_id=principal.workspace_id).select_related("user", "workspace")
+        return members_of(principal)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return [(None, {"fields": ["role"] if obj else ["email", "role"]})]
@@ -155,7 +160,7 @@ class MembershipAdmin(WorkspaceModelAdmin):
         return membership_set(workspace=workspace, user=user, role=Role(values["role"]))
 
     def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
-        return membership_change(obj, role=Role(values["role"]))
+        return membership_change(obj, role=Role(values["role"]), expected=expected)
 
     def remove_object(self, principal: Principal, obj: Any) -> None:
         membership_remove(obj)
@@ -241,13 +246,30 @@ class ApiKeyForm(WorkspaceForm):
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text=_("A key never has more rights than its user."),
     )
+    tools = forms.MultipleChoiceField(
+        required=False,
+        widget=UnfoldAdminSelect2MultipleWidget,
+        help_text=_("The only tools that the key may use; none: all that you may run."),
+    )
     lifetime = forms.ChoiceField(
         label=_("Expires after"), choices=KEY_LIFETIMES, required=False, widget=UnfoldAdminSelectWidget
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        offered = self.fields.get("tools")
+        if isinstance(offered, forms.MultipleChoiceField):
+            offered.choices = _by_kind(visible_tools(self.principal))
+
     class Meta:
         model = ApiKey
         fields = ("name",)
+
+
+def _by_kind(tools: Iterable[SharedModel]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Choices in groups, one for each kind."""
+    kinds = groupby(tools, key=lambda tool: str(tool._meta.verbose_name))
+    return [(kind, [(str(tool.pk), str(tool)) for tool in found]) for kind, found in kinds]
 
 
 @admin.register(ApiKey)
@@ -267,7 +289,8 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
     empty_title = _("No API keys yet")
     empty_text = _("A program needs a key to use the API. The key is shown once, when you create it.")
     readonly_fields = (
-        "prefix", "user", "state_label", "scope_list", "created_at", "last_used_at", "expires_at", "revoked_at",
+        "prefix", "user", "state_label", "scope_list", "tool_list", "created_at", "last_used_at", "expires_at",
+        "revoked_at",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -276,7 +299,7 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
         return rows if principal.allows(Permission.ADMINISTER) else rows.filter(user=principal.user)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [(None, {"fields": ["name", *self.readonly_fields] if obj else ["name", "scopes", "lifetime"]})]
+        return [(None, {"fields": ["name", *self.readonly_fields] if obj else ["name", "scopes", "tools", "lifetime"]})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return self.readonly_fields if obj else ()
@@ -289,6 +312,7 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
             name=values["name"],
             scopes=[Scope(scope) for scope in values["scopes"]],
             expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
+            tools=tools_for_key(principal, values["tools"]),
         )
         issued.key._issued_text = issued.text  # type: ignore[attr-defined]  # for the answer of this request only
         return issued.key
@@ -318,6 +342,15 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
     @display(description=_("Scopes"))
     def scope_list(self, obj: ApiKey) -> str:
         return ", ".join(obj.scopes)
+
+    @display(description=_("Tools"))
+    def tool_list(self, obj: ApiKey) -> str:
+        """By name; of those that are deleted only how many."""
+        if not obj.tools:
+            return str(_("All that its user may run"))
+        kinds = [model.objects.for_workspace(obj.workspace_id).filter(pk__in=obj.tools) for model in shared_models()]
+        names = sorted(str(row) for rows in kinds for row in rows)
+        return ", ".join([*names, *([_("%d deleted") % gone] if (gone := len(obj.tools) - len(names)) else [])])
 
     @action(description=_("Revoke this key"), url_path="revoke", icon="block", variant=ActionVariant.DANGER)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:

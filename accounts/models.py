@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from core.access import Role, Scope
-from core.models import TimestampedModel, UUIDModel, VersionedModel, WorkspaceScopedModel
+from core.models import ConfigurationModel, TimestampedModel, UUIDModel, VersionedModel, WorkspaceScopedModel
 
 
 class UserManager(BaseUserManager["User"]):
@@ -80,8 +80,10 @@ class Workspace(UUIDModel, TimestampedModel, VersionedModel):
         raise ValidationError({"slug": ValidationError(_("A slug may not look like an id (UUID)."), code="uuid")})
 
 
-class Membership(UUIDModel, TimestampedModel):
+class Membership(UUIDModel, TimestampedModel, VersionedModel):
     """A person's role in a workspace."""
+
+    version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
@@ -93,6 +95,22 @@ class Membership(UUIDModel, TimestampedModel):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.workspace}: {self.role}"
+
+
+class Group(ConfigurationModel):
+    """Members of a workspace with whom something can be shared together. It gives no role."""
+
+    members: "models.ManyToManyField[Membership, Any]" = models.ManyToManyField(
+        Membership,
+        related_name="groups",
+        blank=True,
+        verbose_name=_("members"),
+        help_text=_("People of this workspace. Who leaves the workspace leaves its groups."),
+    )
+
+    class Meta(ConfigurationModel.Meta):
+        abstract = False
+        verbose_name = _("group")
 
 
 class FailedTries(models.Model):
@@ -186,6 +204,14 @@ class ApiKey(WorkspaceScopedModel, TimestampedModel):
     secret_hash = models.CharField(max_length=64, editable=False)
     scopes = ArrayField(
         models.CharField(max_length=20, choices=Scope.choices), verbose_name=_("scopes"), default=_all_scopes
+    )
+    tools = ArrayField(
+        models.UUIDField(),
+        verbose_name=_("tools"),
+        default=list,
+        db_default=models.Value([], ArrayField(models.UUIDField())),
+        blank=True,
+        help_text=_("The RAG tools, retrieval tools and prompt templates that the key may use; none: all of its user."),
     )
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True, help_text=_("Empty: never."))
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)

@@ -17,6 +17,11 @@ def memberships_of(user: User) -> QuerySet[Membership]:
     return Membership.objects.filter(user=user).select_related("workspace").order_by("workspace__name", "id")
 
 
+def members_of(principal: Principal) -> QuerySet[Membership]:
+    """The members of the caller's workspace."""
+    return Membership.objects.filter(workspace_id=principal.workspace_id).select_related("user", "workspace")
+
+
 def principal_for_session(user: User, workspace_slug: str | None) -> Principal:
     """The caller behind a session. The workspace may be left out by somebody who belongs to exactly one.
 
@@ -71,6 +76,7 @@ def _principal(membership: Membership, key: ApiKey | None = None) -> Principal:
         role=Role(membership.role),
         scopes=frozenset(Scope) if key is None else frozenset(Scope(scope) for scope in key.scopes),
         key_id=None if key is None else key.pk,
+        tools=frozenset() if key is None else frozenset(key.tools),
     )
 
 

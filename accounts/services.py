@@ -71,16 +71,12 @@ def membership_set(*, workspace: Workspace, user: User, role: Role) -> Membershi
 
 
 @transaction.atomic
-def membership_change(membership: Membership, *, role: Role) -> Membership:
+def membership_change(membership: Membership, *, role: Role, expected: int | None = None) -> Membership:
     """Give the member another role. Raises Conflict for the last admin: nobody could undo it."""
     if role != Role.ADMIN:
         _keep_an_admin(membership)
-    before = snapshot(Membership.objects.select_for_update().get(pk=membership.pk))
     membership.role = role
-    membership.full_clean()
-    membership.save(update_fields=["role", "updated_at"])
-    audit("update", membership, changes=difference(membership, before, ["role"]))
-    return membership
+    return save_version(membership, expected=expected, fields=["role"])
 
 
 @transaction.atomic
@@ -137,8 +133,12 @@ def api_key_issue(
     name: str,
     scopes: Iterable[Scope] = tuple(Scope),
     expires_at: datetime | None = None,
+    tools: Iterable[uuid.UUID] = (),
 ) -> IssuedKey:
-    """Make a key for the user. Raises InvalidInput for a user outside the workspace or a time in the past."""
+    """Make a key for the user. Raises InvalidInput for a user outside the workspace or a time in the past.
+
+    tools: ids of those that the key may use, as `accounts.sharing.tools_for_key` allows them; none: all of its user.
+    """
     if not Membership.objects.filter(user=user, workspace=workspace).exists():
         raise InvalidInput(f"{user.email} has no role in the workspace '{workspace.slug}'.")
     if expires_at is not None and expires_at <= timezone.now():
@@ -151,6 +151,7 @@ def api_key_issue(
         public_id=parts.public_id,
         secret_hash=parts.secret_hash,
         scopes=sorted({scope.value for scope in scopes}),
+        tools=sorted(set(tools)),
         expires_at=expires_at,
     )
     save_new(key)
@@ -187,6 +188,7 @@ def api_key_rotate(key: ApiKey, *, overlap: timedelta, expires_at: datetime | No
         workspace=key.workspace,
         name=old.name,
         scopes=[Scope(scope) for scope in old.scopes],
+        tools=old.tools,
         expires_at=expires_at,
     )
     fault("key.successor_issued")

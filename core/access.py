@@ -63,7 +63,10 @@ ALL_SCOPES = frozenset(Scope)
 
 @dataclass(frozen=True)
 class Principal:
-    """A caller in one workspace. `user` is the accounts.User row; `key_id` is set when an API key was used."""
+    """A caller in one workspace. `user` is the accounts.User row; `key_id` is set when an API key was used.
+
+    tools: ids of the tools that this key may use; empty: all that its user may. `core.sharing` asks for them.
+    """
 
     user: Any
     workspace_id: uuid.UUID
@@ -71,6 +74,7 @@ class Principal:
     role: Role
     scopes: frozenset[Scope] = ALL_SCOPES
     key_id: uuid.UUID | None = None
+    tools: frozenset[uuid.UUID] = frozenset()
 
     @property
     def user_id(self) -> uuid.UUID:

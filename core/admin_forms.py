@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, FieldDoesNotExist, ValidationError
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
@@ -88,17 +88,16 @@ class WorkspaceForm(_ModelForm):
                 _("%(label)s is now: %(value)s")
                 % {"label": self.fields[name].label or name, "value": self._stored_text(stored, name)}
                 for name in changed
-                if not isinstance(stored._meta.get_field(name), EncryptedTextField)
+                if not isinstance(_field_of(stored, name), EncryptedTextField)
             ),
         ]
 
     @staticmethod
     def _stored_text(stored: Any, name: str) -> str:
-        field = stored._meta.get_field(name)
-        if field.many_to_many:
-            text = ", ".join(str(row) for row in getattr(stored, name).all())
-        else:
-            text = str(getattr(stored, name))
+        field, value = _field_of(stored, name), getattr(stored, name)
+        if field is not None and field.many_to_many:
+            value = list(value.all())
+        text = ", ".join(str(row) for row in value) if isinstance(value, list) else str(value)
         text = text or _("(empty)")
         return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
@@ -113,3 +112,11 @@ class WorkspaceForm(_ModelForm):
             known = name if name in self.fields else None
             for error in errors:
                 self.add_error(known, error if known or name == NON_FIELD_ERRORS else f"{name}: {error.messages[0]}")
+
+
+def _field_of(row: Any, name: str) -> Any:
+    """The model's field of this name; None for what a form takes besides."""
+    try:
+        return row._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None

@@ -36,7 +36,9 @@ workspace, with each role, with each scope, and with a session that lacks its CS
 
 - **Role**: the least role in the workspace; each has all rights of the one before: user, viewer, operator, admin.
 - **Scope**: what an API key needs beside the role of its user. A session has all scopes.
-- Below `viewer`, lists of tools hold what is shared with the caller, lists of runs, traces and keys the caller's own.
+- Below `viewer`, tools and prompt templates that are not shared with the caller are a 404 in every method, as are runs
+  and traces of them; lists hold what is shared, and the caller's own runs, traces and keys. A key that names tools has
+  no others.
 - An object of another workspace is a 404 for everybody. Without credentials the answer is 401.
 - `/metrics` takes a key with the scope `read`, or a session, of a superuser: its figures are of all workspaces.
 - `/admin/` takes the role viewer and shows each page by the same permissions; `/panel/` takes any member. Both send

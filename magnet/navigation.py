@@ -60,6 +60,7 @@ SECTIONS: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
         (
             Entry(_("Workspaces"), "workspaces", "accounts.workspace"),
             Entry(_("Members"), "group", "accounts.membership"),
+            Entry(_("Groups"), "groups", "accounts.group"),
             Entry(_("People"), "person", "accounts.user"),
             Entry(_("API keys"), "key", "accounts.apikey"),
         ),

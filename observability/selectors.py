@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from core.access import Permission, Principal
 from core.doctor import Finding, Level
+from core.sharing import hidden_ids
 from observability.choices import Outcome
 from observability.models import Job, Run, Schedule, Trace, UsageRecord
 
@@ -18,13 +19,27 @@ TICK_MISSED = timedelta(minutes=2)
 
 
 def runs_of(principal: Principal) -> QuerySet[Run]:
-    """Runs of the workspace; somebody who is no viewer sees their own."""
-    return _own_or_all(Run.objects.for_workspace(principal.workspace_id), principal)
+    """Runs of the workspace; somebody who is no viewer sees their own, of what is shared with them.
+
+    A key that names tools sees runs of those alone.
+    """
+    rows: QuerySet[Run] = Run.objects.for_workspace(principal.workspace_id)
+    if principal.tools:
+        rows = rows.filter(target_id__in=principal.tools)
+    for hidden in hidden_ids(principal):
+        rows = rows.exclude(target_id__in=hidden)
+    return _own_or_all(rows, principal)
 
 
 def traces_of(principal: Principal) -> QuerySet[Trace]:
     """The same for traces."""
-    return _own_or_all(Trace.objects.for_workspace(principal.workspace_id), principal)
+    rows: QuerySet[Trace] = Trace.objects.for_workspace(principal.workspace_id)
+    runs = Run.objects.for_workspace(principal.workspace_id).filter(trace__isnull=False)
+    if principal.tools:
+        rows = rows.filter(pk__in=runs.filter(target_id__in=principal.tools).values("trace"))
+    for hidden in hidden_ids(principal):
+        rows = rows.exclude(pk__in=runs.filter(target_id__in=hidden).values("trace"))
+    return _own_or_all(rows, principal)
 
 
 def jobs_of(principal: Principal) -> QuerySet[Job]:

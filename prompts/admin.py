@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
+from accounts.admin_sharing import SHARING_FIELDSET, SharingForm
 from core.access import Principal
 from core.admin_forms import WorkspaceForm
 from core.admin_try import TryAdmin
@@ -28,7 +29,7 @@ VARIABLES_HELP = _("A name in the messages that is not listed here takes a requi
 EXAMPLES_HELP = _("Sent as earlier turns, behind the system's messages. They show the model what is wanted.")
 
 
-class PromptTemplateForm(WorkspaceForm):
+class PromptTemplateForm(SharingForm):
     """A new template brings the messages of its first draft."""
 
     messages = RowsField(widget=MessagesWidget, label=_("Messages"), help_text=MESSAGES_HELP)
@@ -40,7 +41,7 @@ class PromptTemplateForm(WorkspaceForm):
 
     class Meta:
         model = PromptTemplate
-        fields = ("name", "slug", "category", "description")
+        fields = ("name", "slug", "category", "description", "shared_with_everybody")
 
 
 @admin.register(PromptTemplate)
@@ -52,10 +53,11 @@ class PromptTemplateAdmin(TryAdmin):
     list_filter = ("category",)
     search_fields = ("name", "slug", "description")
     prepopulated_fields: ClassVar[dict[str, tuple[str, ...]]] = {"slug": ("name",)}
-    fieldsets = ((None, {"fields": ("name", "slug", "category", "description")}),)
+    fieldsets = ((None, {"fields": ("name", "slug", "category", "description")}), SHARING_FIELDSET)
     add_fieldsets = (
         (None, {"fields": ("name", "slug", "category", "description")}),
         (_("First draft"), {"fields": ("messages",)}),
+        SHARING_FIELDSET,
     )
     try_name = "run"
     try_label = try_verb = _("Run")

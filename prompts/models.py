@@ -8,7 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from core.fields import SchemaJSONField
-from core.models import ConfigurationModel
+from core.sharing import Share, SharedModel
 from core.variants import Variant
 from llm.choices import ModelKind
 from llm.models import Model
@@ -21,16 +21,23 @@ class PromptCategory(models.TextChoices):
     RAG = "rag", _("RAG: gets question and context")
 
 
-class PromptTemplate(ConfigurationModel):
+class PromptTemplate(SharedModel):
     """Instructions with variables."""
 
     category = models.CharField(
         _("category"), max_length=20, choices=PromptCategory.choices, default=PromptCategory.GENERIC
     )
 
-    class Meta(ConfigurationModel.Meta):
+    class Meta(SharedModel.Meta):
         abstract = False
         verbose_name = _("prompt template")
+
+
+class PromptTemplateShare(Share):
+    tool = models.ForeignKey(PromptTemplate, on_delete=models.CASCADE, related_name="shares")
+
+    class Meta(Share.Meta):
+        abstract = False
 
 
 class PromptVariant(Variant):

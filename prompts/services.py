@@ -5,10 +5,10 @@ from typing import Any
 
 from django.db import transaction
 
+from accounts.sharing import columns_of, shared_create, shared_update
 from core.access import Permission, Principal
-from core.audit import delete_row, save_new
+from core.audit import delete_row
 from core.variant_services import variant_create_draft
-from core.versions import save_version
 from prompts.models import PromptTemplate
 
 
@@ -18,8 +18,7 @@ def prompt_create(
 ) -> PromptTemplate:
     """A new prompt template with its first draft. Raises ValidationError when the messages do not fit."""
     principal.require(Permission.MANAGE)
-    prompt = PromptTemplate(workspace_id=principal.workspace_id, **values)
-    save_new(prompt)
+    prompt = shared_create(PromptTemplate(workspace_id=principal.workspace_id, **columns_of(values)), values)
     variant_create_draft(prompt, actor=principal.user, values=variant or {})
     return prompt
 
@@ -27,11 +26,9 @@ def prompt_create(
 def prompt_update(
     prompt: PromptTemplate, *, principal: Principal, values: Mapping[str, Any], expected: int | None = None
 ) -> PromptTemplate:
-    """Change the name, slug and texts for people; what changes answers stands in the variants."""
+    """Change the name, slug, texts for people and sharing; what changes answers stands in the variants."""
     principal.require(Permission.MANAGE)
-    for name, value in values.items():
-        setattr(prompt, name, value)
-    return save_version(prompt, expected=expected, fields=list(values))
+    return shared_update(prompt, values, expected=expected)
 
 
 def prompt_delete(prompt: PromptTemplate, *, principal: Principal) -> None:

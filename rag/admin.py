@@ -15,6 +15,7 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
+from accounts.admin_sharing import SHARING_FIELDSET, SharingForm
 from core.access import Principal
 from core.admin_forms import WorkspaceForm
 from core.admin_try import NO_ID, TryAdmin
@@ -72,7 +73,7 @@ def _sources_field() -> forms.ModelMultipleChoiceField[Any]:
     )
 
 
-class RetrievalToolForm(WorkspaceForm):
+class RetrievalToolForm(SharingForm):
     """A new tool names the sources of its first draft."""
 
     sources = _sources_field()
@@ -86,10 +87,10 @@ class RetrievalToolForm(WorkspaceForm):
 
     class Meta:
         model = RetrievalTool
-        fields = ("name", "slug", "description")
+        fields = ("name", "slug", "description", "shared_with_everybody")
 
 
-class RagToolForm(WorkspaceForm):
+class RagToolForm(SharingForm):
     """A new tool names what its first draft answers from."""
 
     sample_questions = LinesField(
@@ -137,7 +138,7 @@ class RagToolForm(WorkspaceForm):
 
     class Meta:
         model = RagTool
-        fields = ("name", "slug", "header", "sample_questions", "description")
+        fields = ("name", "slug", "header", "sample_questions", "description", "shared_with_everybody")
 
 
 def _rag_prompts(prompts: models.QuerySet[Any]) -> models.QuerySet[Any]:
@@ -176,10 +177,11 @@ class RetrievalToolAdmin(ToolAdmin):
     """Query in, ranked passages out."""
 
     form = RetrievalToolForm
-    fieldsets = ((None, {"fields": ("name", "slug", "description")}),)
+    fieldsets = ((None, {"fields": ("name", "slug", "description")}), SHARING_FIELDSET)
     add_fieldsets = (
         (None, {"fields": ("name", "slug", "description")}),
         (_("First draft"), {"fields": ("sources",)}),
+        SHARING_FIELDSET,
     )
     try_name = "search"
     try_label = try_verb = _("Search")
@@ -198,10 +200,11 @@ class RagToolAdmin(ToolAdmin):
     """Question in, cited answer out."""
 
     form = RagToolForm
-    fieldsets = ((None, {"fields": ("name", "slug", "header", "sample_questions", "description")}),)
+    fieldsets = ((None, {"fields": ("name", "slug", "header", "sample_questions", "description")}), SHARING_FIELDSET)
     add_fieldsets = (
         (None, {"fields": ("name", "slug", "header", "sample_questions", "description")}),
         (_("First draft"), {"fields": ("retrieval_tool", "prompt", "model")}),
+        SHARING_FIELDSET,
     )
     try_name = "ask"
     try_label = try_verb = _("Ask")

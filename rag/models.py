@@ -7,7 +7,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from core.models import ConfigurationModel, WorkspaceScopedModel
+from core.models import WorkspaceScopedModel
+from core.sharing import Share, SharedModel
 from core.variants import Variant
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model
@@ -18,12 +19,19 @@ from rag.choices import SearchMode
 MAX_TOP_K = 50
 
 
-class RetrievalTool(ConfigurationModel):
+class RetrievalTool(SharedModel):
     """Query in, ranked passages out."""
 
-    class Meta(ConfigurationModel.Meta):
+    class Meta(SharedModel.Meta):
         abstract = False
         verbose_name = _("retrieval tool")
+
+
+class RetrievalToolShare(Share):
+    tool = models.ForeignKey(RetrievalTool, on_delete=models.CASCADE, related_name="shares")
+
+    class Meta(Share.Meta):
+        abstract = False
 
 
 class RetrievalVariant(Variant):
@@ -101,7 +109,7 @@ class RetrievalVariantSource(models.Model):
         return f"{self.variant}"
 
 
-class RagTool(ConfigurationModel):
+class RagTool(SharedModel):
     """Question in, cited answer out."""
 
     header = models.CharField(_("header"), max_length=200, blank=True, help_text=_("Above the question, on the panel."))
@@ -113,9 +121,16 @@ class RagTool(ConfigurationModel):
         help_text=_("Offered on the panel, one click each."),
     )
 
-    class Meta(ConfigurationModel.Meta):
+    class Meta(SharedModel.Meta):
         abstract = False
         verbose_name = _("RAG tool")
+
+
+class RagToolShare(Share):
+    tool = models.ForeignKey(RagTool, on_delete=models.CASCADE, related_name="shares")
+
+    class Meta(Share.Meta):
+        abstract = False
 
 
 class RagVariant(Variant):

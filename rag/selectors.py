@@ -1,12 +1,12 @@
 """Reads across retrieval tools, RAG tools and what they are made of."""
 
 import uuid
-from typing import Any
 
 from django.db.models import QuerySet
 
-from core.access import Permission, Principal
+from core.access import Principal
 from core.exceptions import Conflict
+from core.sharing import visible_to
 from core.variant_services import variant_resolve
 from knowledge.selectors import search_indexes
 from llm.selectors import model_by_id
@@ -18,17 +18,13 @@ from rag.retrieval.engine import RetrievalPlan
 
 
 def rag_tools_of(principal: Principal) -> QuerySet[RagTool]:
-    """The RAG tools that the caller may know of: a viewer all, a user those with a published variant."""
-    return _known(RagTool.objects.for_workspace(principal.workspace_id), principal)
+    """The RAG tools that the caller may know of and run."""
+    return visible_to(RagTool.objects.for_workspace(principal.workspace_id), principal)
 
 
 def retrieval_tools_of(principal: Principal) -> QuerySet[RetrievalTool]:
     """The same for retrieval tools."""
-    return _known(RetrievalTool.objects.for_workspace(principal.workspace_id), principal)
-
-
-def _known(tools: QuerySet[Any], principal: Principal) -> QuerySet[Any]:
-    return tools if principal.allows(Permission.READ) else tools.filter(variants__is_active=True)
+    return visible_to(RetrievalTool.objects.for_workspace(principal.workspace_id), principal)
 
 
 def retrieval_plan(tool: RetrievalTool, variant: RetrievalVariant, top_k: int | None = None) -> RetrievalPlan:

@@ -5,12 +5,12 @@ from typing import Any
 
 from django.db import transaction
 
+from accounts.sharing import columns_of, shared_create, shared_update
 from core.access import Permission, Principal
-from core.audit import delete_row, save_new
+from core.audit import delete_row
 from core.exceptions import InvalidInput
-from core.models import ConfigurationModel
+from core.sharing import SharedModel
 from core.variant_services import variant_create_draft
-from core.versions import save_version
 from knowledge.models import Document
 from llm.choices import ModelKind
 from llm.selectors import default_model
@@ -25,7 +25,7 @@ def retrieval_tool_create(
 ) -> RetrievalTool:
     """A new retrieval tool with its first draft."""
     principal.require(Permission.MANAGE)
-    tool: RetrievalTool = save_new(RetrievalTool(workspace_id=principal.workspace_id, **values))
+    tool = shared_create(RetrievalTool(workspace_id=principal.workspace_id, **columns_of(values)), values)
     variant_create_draft(tool, actor=principal.user, values=variant or {})
     return tool
 
@@ -34,7 +34,7 @@ def retrieval_tool_create(
 def rag_tool_create(*, principal: Principal, values: Mapping[str, Any], variant: Mapping[str, Any]) -> RagTool:
     """A new RAG tool with its first draft. The default chat model fills the draft that names none."""
     principal.require(Permission.MANAGE)
-    tool: RagTool = save_new(RagTool(workspace_id=principal.workspace_id, **values))
+    tool = shared_create(RagTool(workspace_id=principal.workspace_id, **columns_of(values)), values)
     filled = dict(variant)
     if filled.get("model") is None:
         filled["model"] = default_model(principal.workspace_id, ModelKind.CHAT)
@@ -46,16 +46,14 @@ def rag_tool_create(*, principal: Principal, values: Mapping[str, Any], variant:
 
 
 def tool_update(
-    tool: ConfigurationModel, *, principal: Principal, values: Mapping[str, Any], expected: int | None = None
-) -> ConfigurationModel:
-    """Change the name, slug and texts for people; what changes answers stands in the variants."""
+    tool: SharedModel, *, principal: Principal, values: Mapping[str, Any], expected: int | None = None
+) -> SharedModel:
+    """Change the name, slug, texts for people and sharing; what changes answers stands in the variants."""
     principal.require(Permission.MANAGE)
-    for name, value in values.items():
-        setattr(tool, name, value)
-    return save_version(tool, expected=expected, fields=list(values))
+    return shared_update(tool, values, expected=expected)
 
 
-def tool_delete(tool: ConfigurationModel, *, principal: Principal) -> None:
+def tool_delete(tool: SharedModel, *, principal: Principal) -> None:
     """Delete the tool with its variants. One that others use is protected (ProtectedError, a 409)."""
     principal.require(Permission.MANAGE)
     delete_row(tool)

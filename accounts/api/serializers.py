@@ -7,6 +7,8 @@ from rest_framework import serializers
 from accounts.models import ApiKey, AuditEvent, Membership, User, Workspace
 from core.access import Role, Scope
 
+MAX_TOOLS = 200
+
 
 class UserSerializer(serializers.ModelSerializer[User]):
     class Meta:
@@ -56,12 +58,19 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     scopes = serializers.ListField(
         child=serializers.ChoiceField(choices=Scope.choices), allow_empty=False, required=False
     )
+    tools = serializers.ListField(
+        child=serializers.UUIDField(),
+        required=False,
+        max_length=MAX_TOOLS,
+        help_text="Ids of the RAG tools, retrieval tools and prompt templates that the key may use; empty: all of its "
+        "user.",
+    )
     status = serializers.ChoiceField(source="state", choices=("active", "expired", "revoked"), read_only=True)
 
     class Meta:
         model = ApiKey
         fields: tuple[str, ...] = (
-            "id", "name", "prefix", "user", "scopes", "status",
+            "id", "name", "prefix", "user", "scopes", "tools", "status",
             "expires_at", "last_used_at", "revoked_at", "created_at",
         )  # fmt: skip
         read_only_fields = ("id", "last_used_at", "revoked_at", "created_at")

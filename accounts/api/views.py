@@ -35,6 +35,7 @@ from accounts.services import (
     workspace_create,
     workspace_rename,
 )
+from accounts.sharing import require_within, tools_for_key
 from core.access import Permission, Principal, Scope
 from core.api.preconditions import etag, expected_version
 from core.api.views import ListRetrieve, PrincipalMixin, is_uuid
@@ -189,7 +190,7 @@ class ApiKeyViewSet(ListRetrieve):
     @extend_schema(request=ApiKeySerializer, responses={201: IssuedKeySerializer})
     def create(self, request: Request) -> Response:
         """Issue a key for the caller. Its text is in this answer and nowhere else; a key can hand on only its own
-        scopes."""
+        scopes and tools."""
         data = self.valid(ApiKeySerializer(data=request.data))
         issued = api_key_issue(
             user=self.principal.user,
@@ -197,6 +198,7 @@ class ApiKeyViewSet(ListRetrieve):
             name=data["name"],
             scopes=self._allowed_scopes(data.get("scopes")),
             expires_at=data.get("expires_at"),
+            tools=tools_for_key(self.principal, data.get("tools", ())),
         )
         return self._show_once(issued)
 
@@ -207,13 +209,14 @@ class ApiKeyViewSet(ListRetrieve):
 
     @extend_schema(request=RotationSerializer, responses={201: IssuedKeySerializer})
     def rotate(self, request: Request, id: str) -> Response:
-        """Issue the successor of one's own key: same name and scopes, new text. The old key works until the overlap
-        ends."""
+        """Issue the successor of one's own key: same name, scopes and tools, new text. The old key works until the
+        overlap ends."""
         key = self.get_object()
         if key.user_id != self.principal.user_id:
             raise PermissionRefused("Only the user of a key can rotate it.", hint="Revoke it instead.")
         data = self.valid(RotationSerializer(data=request.data))
         self._allowed_scopes(key.scopes)
+        require_within(self.principal, key.tools)
         overlap = timedelta(seconds=data["overlap_seconds"])
         return self._show_once(api_key_rotate(key, overlap=overlap, expires_at=data.get("expires_at")))
 

@@ -11,6 +11,7 @@ from core.api.serializers import DiffSerializer
 from core.api.views import ListRetrieve, find
 from core.exceptions import NotFound
 from core.models import ConfigurationModel
+from core.sharing import SharedModel, visible_to
 from core.variant_services import (
     variant_activate,
     variant_create_draft,
@@ -34,6 +35,8 @@ class VariantViewSet(ListRetrieve):
 
     def parent(self) -> ConfigurationModel:
         rows = self.parent_model.objects.for_workspace(self.principal.workspace_id)
+        if issubclass(self.parent_model, SharedModel):
+            rows = visible_to(rows, self.principal)
         found: ConfigurationModel = find(rows, self.kwargs["id"])
         return found
 

@@ -242,6 +242,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "SpanStatusEnum": "observability.choices.SpanStatus",
         "VariantStatusEnum": "core.variants.VariantStatus",
         "ModelKindEnum": "llm.choices.ModelKind",
+        "RoleEnum": "core.access.Role",
         "ApiKeyStatusEnum": ("active", "expired", "revoked"),
         "AnswerStatusEnum": ("running", "completed", "incomplete", "failed", "cancelled"),
         "RunKindEnum": "observability.choices.RunKind",

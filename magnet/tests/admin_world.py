@@ -9,7 +9,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import AuditEvent, User, Workspace
+from accounts.groups import group_create
+from accounts.models import AuditEvent, Group, Membership, User, Workspace
 from accounts.services import api_key_issue
 from accounts.tests.factories import MembershipFactory, WorkspaceFactory, principal_of
 from core.access import Principal, Role
@@ -66,6 +67,9 @@ def world(marker: str) -> World:
     found.rows[Budget] = budget_create(
         principal=found.principal, values={**_names(found, "budget"), "unit": "tokens", "limit": 10**9}
     )
+    found.rows[Membership] = membership
+    group = group_create(principal=found.principal, values={**_names(found, "group"), "members": [membership]})
+    found.rows[Group] = group
     issued = api_key_issue(user=membership.user, workspace=membership.workspace, name=f"{marker}-key")
     found.rows[type(issued.key)] = issued.key
     found.rows[AuditEvent] = AuditEvent.objects.for_workspace(found.workspace.pk).first()

@@ -10,7 +10,7 @@ from django.db.models import Model as DjangoModel
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from accounts.models import ApiKey, AuditEvent, User, Workspace
+from accounts.models import ApiKey, AuditEvent, Group, Membership, User, Workspace
 from core.access import Role
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model, Provider
@@ -25,8 +25,10 @@ KINDS: dict[str, type[DjangoModel]] = {
     "audit-events": AuditEvent,
     "budgets": Budget,
     "documents": Document,
+    "groups": Group,
     "jobs": Job,
     "knowledge-sources": KnowledgeSource,
+    "members": Membership,
     "models": Model,
     "prompt-templates": PromptTemplate,
     "providers": Provider,

@@ -12,7 +12,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from accounts.lockout import MAX_TRIES
-from accounts.models import ApiKey, AuditEvent, User
+from accounts.models import ApiKey, AuditEvent, Group, Membership, User
 from accounts.services import api_key_issue
 from accounts.tests.factories import MembershipFactory, UserFactory
 from core.access import Role
@@ -33,6 +33,7 @@ PASSWORD = "correct horse battery"
 def boss(north) -> User:
     boss = UserFactory(is_superuser=True, email="boss@example.org")
     MembershipFactory(workspace=north.workspace, user=boss, role=Role.ADMIN)
+    UserFactory(email="newcomer@example.org")
     return boss
 
 
@@ -111,6 +112,12 @@ def changes_of_the_api(north, draft=2):
         yield "PATCH", f"{resource}/{row.pk}/variants/{draft}/", change, "update"
         yield "POST", f"{resource}/{row.pk}/variants/{draft}/publish", None, "publish"
         yield "POST", f"{resource}/{row.pk}/variants/1/activate", None, "activate"
+    yield "POST", "groups/", names("group"), "create"
+    yield "PATCH", f"groups/{north[Group].pk}/", {"members": []}, "update"
+    yield "DELETE", "groups/new-group/", None, "delete"
+    yield "POST", "members/", {"email": "newcomer@example.org", "role": "user"}, "create"
+    yield "PATCH", f"members/{north[Membership].pk}/", {"role": "viewer"}, "update"
+    yield "DELETE", f"members/{north[Membership].pk}/", None, "delete"
     yield "POST", "workspaces/", {"name": "New", "slug": "new"}, "create"
     yield "PATCH", f"workspaces/{north.workspace.slug}/", {"name": "Renamed"}, "update"
     yield "POST", "api-keys/", {"name": "another"}, "create"

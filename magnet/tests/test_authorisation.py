@@ -245,6 +245,7 @@ def test_a_view_that_forgets_the_workspace_is_noticed(site, operation, monkeypat
             "accounts.api.views.WorkspaceViewSet.get_queryset", lambda _: type(site.north.workspace).objects.all()
         )
     else:
+        monkeypatch.setattr("accounts.api.members.members_of", lambda _: Membership.objects.all())
         everything = AuditEvent.objects.all()
         monkeypatch.setattr(AuditEventQuerySet, "for_workspace", lambda *_: everything)
         monkeypatch.setattr(WorkspaceManager, "for_workspace", lambda self, _: self.model._unscoped.all())

@@ -3,7 +3,7 @@
 import pytest
 from rest_framework.test import APIClient
 
-from accounts.models import ApiKey, Membership, User
+from accounts.models import ApiKey, Group, Membership, User
 from accounts.services import api_key_issue
 from core.access import Role
 from core.models import WorkspaceScopedModel
@@ -49,6 +49,7 @@ KINDS = {
     "retrieval-tools": RetrievalTool,
     "rag-tools": RagTool,
     "models": Model,
+    "groups": Group,
 }
 
 

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from core.access import Permission
+from core.access import Permission, Principal
 from core.api.idempotency import REPLAYED, StillRunning, attempt_of, claimed, keep
 from core.api.sse import EventStreamRenderer, stream_response, wants_stream
 from core.api.views import AsyncAPIView, find
@@ -35,8 +35,8 @@ class RunView(AsyncAPIView):
     renderer_classes = (JSONRenderer, EventStreamRenderer)
     form: ClassVar[type[BaseSerializer[Any]]]
 
-    def tools(self) -> Any:
-        """The tools that the caller may run."""
+    def tools(self, principal: Principal) -> Any:
+        """The tools that this caller may run."""
         raise LookupError(f"{type(self).__name__} runs nothing.")
 
     def prepare(self, tool: Any, data: dict[str, Any]) -> Started:
@@ -50,12 +50,17 @@ class RunView(AsyncAPIView):
             await live.start(started.run, started.work)
         headers = {} if started is not None else {REPLAYED: "true"}
         if wants_stream(request, self.stream):
-            watch = Watch(self.renewed_principal, EventName.RUN_FAILED.value, {"run_id": str(run_id)})
+            watch = Watch(self._still_shared, EventName.RUN_FAILED.value, {"run_id": str(run_id)})
             return stream_response(watched(live.follow(run_id), watch), headers)
         return Response(await live.wait(run_id), headers=headers)
 
+    def _still_shared(self) -> None:
+        """Raises MagnetError when the caller's credentials end, or the tool is not shared with them any more."""
+        find(self.tools(self.renewed_principal()), str(self.tool_id))
+
     def _begin(self, request: Request, reference: str) -> tuple[uuid.UUID, Started | None]:
-        tool = find(self.tools(), reference)
+        tool = find(self.tools(self.principal), reference)
+        self.tool_id = tool.pk
         form = self.form(data=request.data)
         form.is_valid(raise_exception=True)
         self.stream = form.validated_data["stream"]

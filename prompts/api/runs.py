@@ -6,6 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
+from core.access import Principal
 from observability.api.runs import RunView
 from observability.runs.work import Started
 from plugins.contracts import ChatMessage, MessageRole
@@ -26,8 +27,8 @@ class PromptRunView(RunView):
         """Run a prompt template. With `"stream": true` the answer comes as events; the last one carries this object."""
         return await self.run(request, id)
 
-    def tools(self) -> Any:
-        return prompts_to_run(self.principal)
+    def tools(self, principal: Principal) -> Any:
+        return prompts_to_run(principal)
 
     def prepare(self, tool: Any, data: dict[str, Any]) -> Started:
         turns = [ChatMessage(MessageRole(turn["role"]), turn["content"]) for turn in data.get("messages", ())]

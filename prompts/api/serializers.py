@@ -5,6 +5,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.api.sharing import SharedSerializer
+from accounts.sharing import SHARING_FIELDS
 from core.api.serializers import (
     CONFIGURATION_FIELDS,
     CONFIGURATION_READ_ONLY,
@@ -70,16 +72,16 @@ class PromptVariantSerializer(serializers.ModelSerializer[PromptVariant]):
         read_only_fields = VARIANT_READ_ONLY
 
 
-class PromptTemplateSerializer(serializers.ModelSerializer[PromptTemplate]):
+class PromptTemplateSerializer(SharedSerializer):
     """A prompt template with its active and its newest variant in short."""
 
     variant = PromptVariantSerializer(write_only=True, help_text="The first draft; changed by its own endpoint later.")
     active_variant = serializers.SerializerMethodField()
     latest_variant = serializers.SerializerMethodField()
 
-    class Meta:
+    class Meta(SharedSerializer.Meta):
         model = PromptTemplate
-        fields = (*CONFIGURATION_FIELDS, "category", "active_variant", "latest_variant", "variant")
+        fields = (*CONFIGURATION_FIELDS, "category", *SHARING_FIELDS, "active_variant", "latest_variant", "variant")
         read_only_fields = CONFIGURATION_READ_ONLY
 
     @extend_schema_field(VariantReference(allow_null=True))

@@ -2,18 +2,21 @@
 
 from typing import Any
 
-from core.access import Principal
+from accounts.api.sharing import HidesUnshared
+from core.access import Permission, Principal
 from core.api.variants import VariantViewSet
 from core.api.views import ConfigurationViewSet
 from prompts.api.serializers import PromptTemplateSerializer, PromptVariantSerializer
 from prompts.models import PromptTemplate, PromptVariant
+from prompts.selectors import prompts_to_run
 from prompts.services import prompt_create, prompt_delete, prompt_update
 
 
-class PromptTemplateViewSet(ConfigurationViewSet):
+class PromptTemplateViewSet(HidesUnshared, ConfigurationViewSet):
     """Instructions with variables."""
 
-    model = PromptTemplate
+    model = shared_model = PromptTemplate
+    permissions = {"list": Permission.READ_OWN, "retrieve": Permission.READ_OWN}
     serializer_class = PromptTemplateSerializer
     ordering = ("name", "id")
     ordering_fields = ("name", "created_at", "updated_at")
@@ -21,7 +24,7 @@ class PromptTemplateViewSet(ConfigurationViewSet):
     filterset_fields = {"slug": ["exact", "in"], "category": ["exact"], "updated_at": ["gte", "lte"]}
 
     def queryset_for(self, principal: Principal) -> Any:
-        return super().queryset_for(principal).prefetch_related("variants")
+        return prompts_to_run(principal).prefetch_related("variants", "shares__member", "shares__group")
 
     def create_object(self, data: dict[str, Any]) -> PromptTemplate:
         variant = data.pop("variant")
@@ -35,9 +38,9 @@ class PromptTemplateViewSet(ConfigurationViewSet):
         prompt_delete(instance, principal=self.principal)
 
 
-class PromptVariantViewSet(VariantViewSet):
+class PromptVariantViewSet(HidesUnshared, VariantViewSet):
     """Variants of a prompt template."""
 
     model = PromptVariant
-    parent_model = PromptTemplate
+    parent_model = shared_model = PromptTemplate
     serializer_class = PromptVariantSerializer

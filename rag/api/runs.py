@@ -6,6 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
+from core.access import Principal
 from observability.api.runs import RunView
 from observability.runs.work import Started
 from plugins.contracts import MessageRole
@@ -27,8 +28,8 @@ class RagQueryView(RunView):
         """Ask a RAG tool. With `"stream": true` the answer comes as events; the last one carries this same object."""
         return await self.run(request, id)
 
-    def tools(self) -> Any:
-        return rag_tools_of(self.principal)
+    def tools(self, principal: Principal) -> Any:
+        return rag_tools_of(principal)
 
     def prepare(self, tool: Any, data: dict[str, Any]) -> Started:
         history = tuple(Turn(MessageRole(turn["role"]), turn["content"]) for turn in data.get("history", ()))
@@ -48,8 +49,8 @@ class RetrievalSearchView(RunView):
         """Search with a retrieval tool: the passages, best first, with the scores and ranks of both searches."""
         return await self.run(request, id)
 
-    def tools(self) -> Any:
-        return retrieval_tools_of(self.principal)
+    def tools(self, principal: Principal) -> Any:
+        return retrieval_tools_of(principal)
 
     def prepare(self, tool: Any, data: dict[str, Any]) -> Started:
         return search_start(

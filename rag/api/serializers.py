@@ -5,6 +5,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.api.sharing import SharedSerializer
+from accounts.sharing import SHARING_FIELDS
 from core.api.serializers import (
     CONFIGURATION_FIELDS,
     CONFIGURATION_READ_ONLY,
@@ -49,7 +51,7 @@ class RagVariantSerializer(serializers.ModelSerializer[RagVariant]):
         read_only_fields = VARIANT_READ_ONLY
 
 
-class _ToolSerializer(serializers.ModelSerializer[Any]):
+class _ToolSerializer(SharedSerializer):
     """A tool with its active and its newest variant in short."""
 
     active_variant = serializers.SerializerMethodField()
@@ -72,19 +74,20 @@ class _ToolSerializer(serializers.ModelSerializer[Any]):
 class RetrievalToolSerializer(_ToolSerializer):
     variant = RetrievalVariantSerializer(write_only=True, required=False, help_text="The first draft's settings.")
 
-    class Meta:
+    class Meta(SharedSerializer.Meta):
         model = RetrievalTool
-        fields = (*CONFIGURATION_FIELDS, "active_variant", "latest_variant", "variant")
+        fields = (*CONFIGURATION_FIELDS, *SHARING_FIELDS, "active_variant", "latest_variant", "variant")
         read_only_fields = CONFIGURATION_READ_ONLY
 
 
 class RagToolSerializer(_ToolSerializer):
     variant = RagVariantSerializer(write_only=True, required=False, help_text="The first draft's settings.")
 
-    class Meta:
+    class Meta(SharedSerializer.Meta):
         model = RagTool
         fields = (
-            *CONFIGURATION_FIELDS, "header", "sample_questions", "active_variant", "latest_variant", "variant",
+            *CONFIGURATION_FIELDS, "header", "sample_questions", *SHARING_FIELDS, "active_variant", "latest_variant",
+            "variant",
         )  # fmt: skip
         read_only_fields = CONFIGURATION_READ_ONLY
 

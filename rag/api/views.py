@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from accounts.api.sharing import HidesUnshared
 from core.access import Permission, Principal
 from core.api.variants import VariantViewSet
 from core.api.views import ConfigurationViewSet
@@ -17,7 +18,7 @@ from rag.selectors import rag_tools_of, retrieval_tools_of
 from rag.services import rag_tool_create, retrieval_tool_create, tool_delete, tool_update
 
 
-class _ToolViewSet(ConfigurationViewSet):
+class _ToolViewSet(HidesUnshared, ConfigurationViewSet):
     permissions = {"list": Permission.READ_OWN, "retrieve": Permission.READ_OWN}
     ordering = ("name", "id")
     ordering_fields = ("name", "created_at", "updated_at")
@@ -35,11 +36,11 @@ class _ToolViewSet(ConfigurationViewSet):
 class RetrievalToolViewSet(_ToolViewSet):
     """Retrieval tools: query in, ranked passages out."""
 
-    model = RetrievalTool
+    model = shared_model = RetrievalTool
     serializer_class = RetrievalToolSerializer
 
     def queryset_for(self, principal: Principal) -> Any:
-        return retrieval_tools_of(principal).prefetch_related("variants")
+        return retrieval_tools_of(principal).prefetch_related("variants", "shares__member", "shares__group")
 
     def create_object(self, data: dict[str, Any]) -> RetrievalTool:
         variant = data.pop("variant", {})
@@ -49,31 +50,31 @@ class RetrievalToolViewSet(_ToolViewSet):
 class RagToolViewSet(_ToolViewSet):
     """RAG tools: question in, cited answer out."""
 
-    model = RagTool
+    model = shared_model = RagTool
     serializer_class = RagToolSerializer
 
     def queryset_for(self, principal: Principal) -> Any:
-        return rag_tools_of(principal).prefetch_related("variants")
+        return rag_tools_of(principal).prefetch_related("variants", "shares__member", "shares__group")
 
     def create_object(self, data: dict[str, Any]) -> RagTool:
         variant = data.pop("variant", {})
         return rag_tool_create(principal=self.principal, values=data, variant=variant)
 
 
-class RetrievalVariantViewSet(VariantViewSet):
+class RetrievalVariantViewSet(HidesUnshared, VariantViewSet):
     """Variants of a retrieval tool."""
 
     model = RetrievalVariant
-    parent_model = RetrievalTool
+    parent_model = shared_model = RetrievalTool
     serializer_class = RetrievalVariantSerializer
 
     def queryset_for(self, principal: Principal) -> Any:
         return super().queryset_for(principal).prefetch_related("sources")
 
 
-class RagVariantViewSet(VariantViewSet):
+class RagVariantViewSet(HidesUnshared, VariantViewSet):
     """Variants of a RAG tool."""
 
     model = RagVariant
-    parent_model = RagTool
+    parent_model = shared_model = RagTool
     serializer_class = RagVariantSerializer

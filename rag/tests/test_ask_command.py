@@ -3,6 +3,10 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from accounts.tests.factories import principal_of
+from core.access import Role
+from rag.services import tool_update
+
 QUESTION = "How many days of holiday do employees have?"
 
 
@@ -47,3 +51,14 @@ def test_what_is_wrong_is_one_line(world, arguments, reason):
 
     assert reason in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_user_asks_what_is_shared_with_them(world):
+    ann = world.colleague(Role.USER)
+    asking = ("ask", "rules-qa", QUESTION, "--workspace", "observatory", "--user", ann.user.email)
+    call_command(*asking)
+    values = {"shared_with_everybody": False}
+    tool_update(world.tool, principal=principal_of(world.member), values=values)
+
+    with pytest.raises(CommandError, match="There is no RAG tool 'rules-qa'"):
+        call_command(*asking)

@@ -15,8 +15,8 @@ from observability.runs import live
 from observability.runs.events import EventName
 from observability.runs.work import Started
 from rag.answering.engine import Question
-from rag.models import RagTool
 from rag.running import question_start
+from rag.selectors import rag_tools_of
 
 
 class Command(BaseCommand):
@@ -76,7 +76,7 @@ class Command(BaseCommand):
 def _start(options: dict[str, Any]) -> Started:
     workspace = workspace_by_slug(options["workspace"])
     principal = principal_for_session(command_user(options["user"], workspace), workspace.slug)
-    tool = RagTool.objects.for_workspace(workspace.pk).filter(slug=options["rag_tool"]).first()
+    tool = rag_tools_of(principal).filter(slug=options["rag_tool"]).first()
     if tool is None:
         raise NotFound(f"There is no RAG tool '{options['rag_tool']}' in the workspace '{workspace.slug}'.")
     question = Question(options["question"])
