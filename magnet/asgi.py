@@ -17,7 +17,9 @@ from core.health import migrations_refusal
 from magnet.body_limit import BodyLimit
 
 # For this process only: a pool's threads and sockets would not survive the forks of the worker.
-POOL = {"min_size": 1, "max_size": 20, "timeout": 5, "max_idle": 60}
+# It gives up to connect sooner than a request gives up to wait; the next request tries anew. By its own measure it
+# would double its pauses for five minutes, and so still refuse half a minute after the database is back.
+POOL = {"min_size": 1, "max_size": 20, "timeout": 5, "max_idle": 60, "reconnect_timeout": 4}
 
 _django = BodyLimit(get_asgi_application(), settings.MAX_BODY_BYTES)
 
