@@ -43,6 +43,7 @@ from core.outbound_rules import (
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "NoAnswer",
     "OutboundCaps",
     "OutboundLimit",
     "OutboundRefused",
@@ -55,6 +56,8 @@ __all__ = [
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 DEFAULT_TIMEOUT = httpx2.Timeout(connect=5, read=60, write=30, pool=10)
+# What a request raises that got no answer, for those who may not know the client behind it.
+NoAnswer = httpx2.HTTPError
 RESOLVE_SECONDS = 5
 MAX_REDIRECTS = 3
 DEADLINE = "outbound_deadline"

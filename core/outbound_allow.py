@@ -23,6 +23,7 @@ class OutboundUse(StrEnum):
     CONNECTOR = "connector"
     WEBHOOK = "webhook"
     OIDC = "oidc"
+    TELEMETRY = "telemetry"
 
 
 def is_host_name(host: str) -> bool:

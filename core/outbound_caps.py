@@ -31,6 +31,7 @@ CAPS = {
     OutboundUse.CONNECTOR: OutboundCaps(max_bytes=128 * MIB, total_seconds=300),
     OutboundUse.WEBHOOK: OutboundCaps(max_bytes=MIB, total_seconds=15),
     OutboundUse.OIDC: OutboundCaps(max_bytes=MIB, total_seconds=15),
+    OutboundUse.TELEMETRY: OutboundCaps(max_bytes=MIB, total_seconds=30),
 }
 
 

@@ -13,6 +13,7 @@ class ObservabilityConfig(AppConfig):
         from core.seeds import SEEDS
         from observability.budgets.standing import budget_findings
         from observability.integrity import jobs, runs, schedules
+        from observability.otlp.exporter import findings
         from observability.recurring import WORK
         from observability.scheduling import schedules_ensure
         from observability.selectors import schedule_findings
@@ -24,3 +25,4 @@ class ObservabilityConfig(AppConfig):
             INTEGRITY_CHECKS.register(name, check)
         DOCTOR_CHECKS.register("65-budgets", budget_findings)
         DOCTOR_CHECKS.register("60-schedules", schedule_findings)
+        DOCTOR_CHECKS.register("65-otlp", findings)

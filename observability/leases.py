@@ -203,12 +203,14 @@ def _claim(job_id: uuid.UUID) -> LeasedJob | None:
     job.started_at = job.started_at or timezone.now()
     job.save()
     _renew(job.pk, job.lease_token)
+    about = {"magnet.job.id": job.pk, "magnet.job.attempt": job.attempts, "magnet.subject.id": job.subject_id}
     recorder = TraceRecorder(
         job.title,
         job.kind,
         job.workspace_id,
         job.created_by_id,
         job.key_id,
+        attributes=about,
         budgets=budgets_of(job.workspace_id, key_id=job.key_id, target=None),
     )
     return LeasedJob(job, job.lease_token, recorder)

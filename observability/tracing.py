@@ -8,8 +8,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from core.access import Principal
@@ -19,6 +21,7 @@ from core.registry import Registry
 from observability.budgets.applicable import budgets_of
 from observability.choices import ObservabilityLevel, Operation, SpanStatus
 from observability.models import Run, Span, Trace, UsageRecord
+from observability.otlp.traceparent import RemoteParent, of_request
 from observability.plain import plain, plain_text
 from observability.scrubbing import scrubbed
 
@@ -96,7 +99,8 @@ class SpanRecord:
 class TraceRecorder:
     """The trace of one run or of one attempt at a job, until it is stored by `save()`.
 
-    target: slug of the tool that runs, if any. capture: whether spans keep contents.
+    remote: the caller's place in its own trace. target: slug of the tool that runs, if any.
+    capture: whether spans keep contents.
     usage_stored: how many entries of the usage are in the database already. budgets: those that the work counts to.
     unsettled: what could not be counted there while the database was away, and is with the books.
     """
@@ -109,9 +113,11 @@ class TraceRecorder:
     target: str = ""
     capture: ObservabilityLevel = ObservabilityLevel.METADATA
     id: uuid.UUID = field(default_factory=uuid7)
+    remote: RemoteParent | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     spans: list[SpanRecord] = field(default_factory=list)
     usage: list[UsageEntry] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
     usage_stored: int = 0
     budgets: tuple[uuid.UUID, ...] = ()
     unsettled: list[Callable[[], None]] = field(default_factory=list)
@@ -122,12 +128,20 @@ class TraceRecorder:
         broken = any(span.status is SpanStatus.ERROR for span in self.spans if span.parent_id is None)
         self.price()
         trace = self._save_trace(SpanStatus.ERROR if failed or broken else SpanStatus.OK)
-        Span._unscoped.bulk_create(self._span(span) for span in self.spans)
+        spans = Span._unscoped.bulk_create([self._span(span) for span in self.spans])
         self._book(len(self.usage), run)
         for settle in self.unsettled:
             settle()
         transaction.on_commit(self.unsettled.clear)
+        if settings.OTEL_EXPORTER_OTLP_ENDPOINT and (self.remote is None or self.remote.sampled):
+            transaction.on_commit(partial(self._export, trace, spans))
         return trace
+
+    def _export(self, trace: Trace, spans: list[Span]) -> None:
+        """Queue the stored trace for the collector; imported here, as nobody needs it without one."""
+        from observability.otlp.export import export
+
+        export(trace, spans, self.remote)
 
     @transaction.atomic
     def save_usage(self, run: Run | None = None) -> None:
@@ -175,12 +189,24 @@ class TraceRecorder:
             status=status,
             started_at=self.started_at,
             duration_ms=int(elapsed / timedelta(milliseconds=1)),
+            attributes=self._about(),
             user_id=self.user_id,
         )
         Trace._unscoped.bulk_create(
             [trace], update_conflicts=True, unique_fields=["id"], update_fields=["status", "duration_ms"]
         )
         return trace
+
+    def _about(self) -> dict[str, Any]:
+        """What the trace belongs to: the tool, the caller's own trace."""
+        target = {"magnet.target.kind": self.kind, "magnet.target.slug": self.target} if self.target else {}
+        parent = (
+            {"traceparent.trace_id": self.remote.trace_id, "traceparent.span_id": self.remote.span_id}
+            if self.remote
+            else {}
+        )
+        about: dict[str, Any] = plain({**self.attributes, **target, **parent})
+        return about
 
     def _span(self, record: SpanRecord) -> Span:
         return Span(
@@ -240,6 +266,7 @@ def start_trace(
         budgets=budgets_of(
             principal.workspace_id, key_id=principal.key_id, target=(kind, target_id) if target_id else None
         ),
+        remote=of_request(),
     )
 
 

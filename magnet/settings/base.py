@@ -15,7 +15,14 @@ from magnet.embedded.postgres import EmbeddedPostgres
 from magnet.embedded.valkey import EmbeddedValkey
 from magnet.settings.generics import allow_brackets
 from magnet.settings.interface import *
-from magnet.settings.network import listed_origins, public_origin, same_site, trusted_proxies
+from magnet.settings.network import (
+    listed_origins,
+    otlp_endpoint,
+    otlp_headers,
+    public_origin,
+    same_site,
+    trusted_proxies,
+)
 
 allow_brackets()
 
@@ -201,6 +208,11 @@ try:
     OUTBOUND_ALLOW = allow_url(OUTBOUND_ALLOW, OutboundUse.PROVIDER, OPENAI_BASE_URL)
 except ValueError as _error:
     raise _env.SettingError("OPENAI_BASE_URL", str(_error)) from _error
+
+# Traces to an OpenTelemetry collector, off until an endpoint is set, which is then allowed for this use
+OTEL_EXPORTER_OTLP_ENDPOINT = otlp_endpoint(ENV)
+OTEL_EXPORTER_OTLP_HEADERS = otlp_headers(ENV)
+OUTBOUND_ALLOW = allow_url(OUTBOUND_ALLOW, OutboundUse.TELEMETRY, OTEL_EXPORTER_OTLP_ENDPOINT)
 
 # The API. Requests of one caller in a minute, by kind
 RATES = {

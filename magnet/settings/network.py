@@ -1,14 +1,17 @@
-"""Who we are on the network: what PUBLIC_URL, TRUSTED_PROXIES and CORS_ALLOWED_ORIGINS allow and refuse."""
+"""Who we are on the network: what PUBLIC_URL, TRUSTED_PROXIES and CORS_ALLOWED_ORIGINS allow and refuse; where traces
+go to."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, unquote
 
 from core.outbound_allow import is_host_name
 from magnet.environment import Environment, SettingError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 WEB = ("http", "https")
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 @dataclass(frozen=True)
@@ -86,3 +89,29 @@ def same_site(public: Origin, origins: list[Origin]) -> str:
     a browser sends cookies from there only with `None`, which it takes over https alone."""
     elsewhere = any(origin.host != public.host for origin in origins)
     return "None" if elsewhere and public.is_https else "Lax"
+
+
+def otlp_endpoint(env: Environment) -> str:
+    """OTEL_EXPORTER_OTLP_ENDPOINT, the base address of a collector; empty when traces go nowhere."""
+    if not env.text("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return ""
+    url = env.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", WEB)
+    if "@" in url.netloc or url.query or url.fragment:
+        raise SettingError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "must be the base address of a collector, such as http://localhost:4318; credentials go into "
+            "OTEL_EXPORTER_OTLP_HEADERS.",
+        )
+    return url.geturl()
+
+
+def otlp_headers(env: Environment) -> dict[str, str]:
+    """OTEL_EXPORTER_OTLP_HEADERS, `name=value` divided by commas; values may be percent-encoded."""
+    found = {}
+    for item in filter(None, (one.strip() for one in env.secret("OTEL_EXPORTER_OTLP_HEADERS").split(","))):
+        name, separator, value = item.partition("=")
+        text = unquote(value).strip()
+        if not separator or not HEADER_NAME.fullmatch(name.strip()) or not text.isprintable() or not text.isascii():
+            raise SettingError("OTEL_EXPORTER_OTLP_HEADERS", "must be name=value, divided by commas.")
+        found[name.strip()] = text
+    return found
