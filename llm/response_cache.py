@@ -1,8 +1,9 @@
 """Answers that are given again to exactly the same request, for models that ask for it (`cache_seconds`).
 
 The key is a hash of the workspace, the model in its present version, and the whole request as it would be sent. Only
-whole answers are kept, never ones with tools, and never one that a fallback gave. They stand in Valkey: a workspace has
-WORKSPACE_BYTES there, and the oldest go first. Without Valkey nothing is kept, and nothing fails.
+whole answers are kept, never ones with tools, never one that a fallback gave, and none of a run whose contents are not
+to be kept. They stand in Valkey: a workspace has WORKSPACE_BYTES there, and the oldest go first. Without Valkey nothing
+is kept, and nothing fails.
 """
 
 import hashlib
@@ -14,6 +15,8 @@ from typing import Any
 from core.valkey import ValkeyAway, ask
 from llm.models import Model
 from llm.recording import Books
+from observability.choices import ObservabilityLevel
+from observability.tracing import level_now
 from plugins.contracts import ChatDelta, ChatRequest, FinishReason, TokenUsage
 
 ANSWER_BYTES = 256 * 1024
@@ -79,7 +82,7 @@ async def keep(books: Books, request: ChatRequest, texts: Sequence[str], last: C
     model = books.asked
     if last.finish_reason is not FinishReason.STOP or not texts or not _may_repeat(model, request):
         return
-    if books.cached or books.forced or books.last is not model:
+    if books.cached or books.forced or books.last is not model or level_now() is ObservabilityLevel.NONE:
         return
     answer = json.dumps({"texts": list(texts), "model": last.model, "refused": last.refused}).encode()
     if len(answer) > ANSWER_BYTES:

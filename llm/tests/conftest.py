@@ -1,6 +1,9 @@
+from copy import copy
+
 import pytest
 import pytest_asyncio
 
+from core import valkey
 from core.ids import uuid7
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
@@ -49,3 +52,30 @@ async def _closed():
     """No test leaves connections of its loop open."""
     yield
     await close_connections()
+
+
+@pytest.fixture
+def valkey_away(settings, monkeypatch):
+    """A Valkey that nobody listens for."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    valkey.sync_client.cache_clear()
+    monkeypatch.setattr(valkey._Away, "until", 0.0)
+    yield
+    valkey.sync_client.cache_clear()
+
+
+@pytest.fixture
+def chained(model_of):
+    """A model that falls back on others: `chained("hang", "ok")`, each at a provider of its own."""
+
+    def make(*identifiers: str, **fields) -> Model:
+        last: Model | None = None
+        for identifier in reversed(identifiers):
+            model = model_of(identifier, fallback=last, **fields)
+            model.provider = copy(model.provider)
+            model.provider.pk = uuid7()
+            last = model
+        assert last is not None
+        return last
+
+    return make

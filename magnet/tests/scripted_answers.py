@@ -416,7 +416,9 @@ RERANKERS.update({"rerank": _rerank, "rerank-elsewhere": _rerank_elsewhere})
 
 _fails("rate-limited-once", 429, 1, {"Retry-After": "1"})
 _fails("rate-limited", 429, 10**9, {"Retry-After": "120"})
+_fails("unavailable", 503, 10**9)
 _fails("unavailable-twice", 503, 2)
+_fails("unavailable-five-times", 503, 5)
 _fails("fails-twice", 500, 2)
 _fails("refuses-request", 400, 10**9)
 for _name, _script in {
