@@ -100,7 +100,7 @@ class PromptVariantForm(WorkspaceForm):
         model = PromptVariant
         fields = (
             "note", "messages", "variables", "examples", "response_format", "output_schema",
-            "model", "temperature", "top_p", "max_tokens",
+            "model", "temperature", "top_p", "max_tokens", "observability_level",
         )  # fmt: skip
 
     def clean_output_schema(self) -> Any:
@@ -121,6 +121,7 @@ class PromptVariantAdmin(VariantAdmin):
             (None, {"fields": ["note", text, "variables", "examples"]}),
             (_("Answer"), {"fields": ["response_format", "output_schema"]}),
             (_("Model settings"), {"fields": list(self.settings_fields)}),
+            (_("What is kept"), {"fields": ["observability_level"]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -12,6 +12,7 @@ from core.sharing import Share, SharedModel
 from core.variants import Variant
 from llm.choices import ModelKind
 from llm.models import Model
+from observability.levels import observability_level_field
 from prompts.rendering import variables_of
 from prompts.schemas import OutputSchema, PromptExamples, PromptMessages, PromptVariables, ResponseFormat
 
@@ -45,7 +46,7 @@ class PromptVariant(Variant):
 
     CONFIG_FIELDS: ClassVar[tuple[str, ...]] = (
         "messages", "variables", "examples", "response_format", "output_schema",
-        "model", "temperature", "top_p", "max_tokens",
+        "model", "temperature", "top_p", "max_tokens", "observability_level",
     )  # fmt: skip
 
     parent = models.ForeignKey(
@@ -64,7 +65,7 @@ class PromptVariant(Variant):
         db_default=models.Value([], models.JSONField()),
         blank=True,
         help_text=_(
-            "Type (text, number, boolean, list, object), required or default of each. "
+            "Type (text, number, boolean, list, object), required or default, and a sample of each. "
             "A placeholder that is not listed takes a required text."
         ),
     )
@@ -118,6 +119,7 @@ class PromptVariant(Variant):
     max_tokens = models.PositiveIntegerField(
         _("longest answer (tokens)"), null=True, blank=True, help_text=_("Empty: the vendor's default.")
     )
+    observability_level = observability_level_field()
 
     class Meta(Variant.Meta):
         abstract = False

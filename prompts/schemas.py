@@ -28,7 +28,8 @@ class PromptMessages(RootModel[list[PromptMessage]]):
 
 
 class PromptVariable(BaseModel):
-    """What a placeholder takes. One that is not declared takes a required text."""
+    """What a placeholder takes. One that is not declared takes a required text. sample: to try the prompt with; it is
+    never sent by itself."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,12 +37,15 @@ class PromptVariable(BaseModel):
     type: VariableType = VariableType.TEXT
     required: bool = True
     default: Any = None
+    sample: Any = None
     description: str = Field(default="", max_length=300)
 
     @model_validator(mode="after")
-    def _default_fits(self) -> Self:
-        if self.default is not None and not isinstance(self.default, VALUE_TYPES[self.type]):
-            raise ValueError(f"the default of {self.name!r} is no {self.type.value}")
+    def _values_fit(self) -> Self:
+        for name in ("default", "sample"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, VALUE_TYPES[self.type]):
+                raise ValueError(f"the {name} of {self.name!r} is no {self.type.value}")
         return self
 
 

@@ -78,29 +78,29 @@ class MessagesWidget(RowsWidget):
 
 class VariablesWidget(RowsWidget):
     template_name = "admin/prompts/variables_widget.html"
-    columns = ("name", "type", "required", "default", "description")
+    columns = ("name", "type", "required", "default", "sample", "description")
     needed = ("name",)
     most = 50
 
     def get_context(self, name: str, value: Any, attrs: Mapping[str, Any] | None) -> dict[str, Any]:
         context = {**super().get_context(name, value, attrs), "types": TYPES}
         for row in context["rows"]:
-            default = row.get("default")
-            row["default_text"] = default if isinstance(default, str) else _json(default)
+            for column in ("default", "sample"):
+                value = row.get(column)
+                row[f"{column}_text"] = value if isinstance(value, str) else _json(value)
         return context
 
     def blank(self, given: list[dict[str, Any]]) -> dict[str, Any]:
         return {**super().blank(given), "type": VariableType.TEXT.value, "required": True}
 
     def read(self, row: dict[str, str]) -> dict[str, Any]:
-        """A default that does not fit its type stays a text, which the column's schema refuses by name."""
-        default: Any = row["default"] or None
-        if default and row["type"] != VariableType.TEXT:
-            try:
-                default = json.loads(default)
-            except json.JSONDecodeError:
-                default = row["default"]
-        return {**row, "name": row["name"].strip(), "required": row["required"] == "on", "default": default}
+        return {
+            **row,
+            "name": row["name"].strip(),
+            "required": row["required"] == "on",
+            "default": _value(row["default"], row["type"]),
+            "sample": _value(row["sample"], row["type"]),
+        }
 
 
 class ExamplesWidget(RowsWidget):
@@ -115,6 +115,16 @@ class RowsField(forms.Field):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return (initial or []) != (data or [])
+
+
+def _value(text: str, kind: str) -> Any:
+    """A text that does not fit its type stays one, which the column's schema refuses by name."""
+    if not text or kind == VariableType.TEXT:
+        return text or None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _json(value: Any) -> str:

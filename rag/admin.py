@@ -233,6 +233,7 @@ class RetrievalVariantForm(WorkspaceForm):
         model = RetrievalVariant
         fields = (
             "note", "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold", "neighbours",
+            "observability_level",
         )  # fmt: skip
 
 
@@ -249,6 +250,7 @@ class RetrievalVariantAdmin(VariantAdmin):
         return [
             (None, {"fields": ["note", "sources", "mode", "top_k"]}),
             (_("Ranking"), {"fields": list(self.ranking_fields)}),
+            (_("What is kept"), {"fields": ["observability_level"]}),
         ]
 
     def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
@@ -263,6 +265,7 @@ class RagVariantAdmin(VariantAdmin):
     fieldsets = (
         (None, {"fields": ("note", "retrieval_tool", "prompt", "model")}),
         (_("Pins"), {"fields": ("retrieval_variant", "prompt_variant")}),
+        (_("What is kept"), {"fields": ("observability_level",)}),
     )
 
     def choices_for(self, db_field: Any, request: HttpRequest) -> Any:

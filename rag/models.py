@@ -12,6 +12,7 @@ from core.sharing import Share, SharedModel
 from core.variants import Variant
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model
+from observability.levels import observability_level_field
 from observability.models import Run
 from prompts.models import PromptTemplate
 from rag.choices import SearchMode
@@ -39,6 +40,7 @@ class RetrievalVariant(Variant):
 
     CONFIG_FIELDS: ClassVar[tuple[str, ...]] = (
         "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold", "neighbours",
+        "observability_level",
     )  # fmt: skip
 
     parent = models.ForeignKey(
@@ -88,6 +90,7 @@ class RetrievalVariant(Variant):
         validators=[MaxValueValidator(2)],
         help_text=_("Hand the model this many passages before and after each found one too (0 to 2)."),
     )
+    observability_level = observability_level_field()
 
     class Meta(Variant.Meta):
         abstract = False
@@ -137,7 +140,7 @@ class RagVariant(Variant):
     """What a RAG tool answers from, with which instructions and model."""
 
     CONFIG_FIELDS: ClassVar[tuple[str, ...]] = (
-        "retrieval_tool", "retrieval_variant", "prompt", "prompt_variant", "model",
+        "retrieval_tool", "retrieval_variant", "prompt", "prompt_variant", "model", "observability_level",
     )  # fmt: skip
 
     parent = models.ForeignKey(RagTool, on_delete=models.CASCADE, related_name="variants", verbose_name=_("RAG tool"))
@@ -170,6 +173,7 @@ class RagVariant(Variant):
         verbose_name=_("chat model"),
         help_text=_("'extractive' quotes your documents and needs no key; connect a provider for free wording."),
     )
+    observability_level = observability_level_field()
 
     class Meta(Variant.Meta):
         abstract = False

@@ -255,6 +255,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "VariantStatusEnum": "core.variants.VariantStatus",
         "ModelKindEnum": "llm.choices.ModelKind",
         "RoleEnum": "core.access.Role",
+        "ObservabilityLevelEnum": "observability.choices.ObservabilityLevel",
         "ApiKeyStatusEnum": ("active", "expired", "revoked"),
         "AnswerStatusEnum": ("running", "completed", "incomplete", "failed", "cancelled"),
         "RunKindEnum": "observability.choices.RunKind",

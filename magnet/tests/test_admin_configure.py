@@ -26,7 +26,7 @@ def draft_of(client, tool):
 def rag_input(north: World, **changes):
     chat = Model.objects.for_workspace(north.workspace.pk).get(kind="chat")
     given = {"retrieval_tool": north[RetrievalTool].pk, "prompt": north[PromptTemplate].pk, "model": chat.pk}
-    return {**given, **changes}
+    return {**given, "observability_level": "metadata", **changes}
 
 
 def test_new_rag_tool_begins_with_a_draft(north):
@@ -87,8 +87,8 @@ def test_save_and_publish_does_both(north):
     draft = draft_of(client, tool)
     data = {
         "sources": [north[KnowledgeSource].pk], "mode": "dense", "top_k": 7, "candidates": 50, "dense_weight": 0.4,
-        "similarity_threshold": 0.1, "neighbours": 1, "expected_version": draft.version,
-        "rag_retrievalvariant_save_and_publish": "1",
+        "similarity_threshold": 0.1, "neighbours": 1, "observability_level": "metadata",
+        "expected_version": draft.version, "rag_retrievalvariant_save_and_publish": "1",
     }  # fmt: skip
 
     response = client.post(url("change", draft), data)
@@ -139,7 +139,7 @@ def test_stale_choice_of_sources_names_the_stored_ones(north):
     draft = draft_of(client, tool)
     data = {
         "sources": [north[KnowledgeSource].pk], "mode": "hybrid", "top_k": 5, "candidates": 100, "dense_weight": 0.5,
-        "similarity_threshold": 0, "neighbours": 0,
+        "similarity_threshold": 0, "neighbours": 0, "observability_level": "metadata",
     }  # fmt: skip
     client.post(url("change", draft), {**data, "expected_version": draft.version})
     draft.sources.clear()
@@ -154,7 +154,7 @@ def test_compare_shows_both_values(north):
     client, tool = north.client(), north[PromptTemplate]
     draft = draft_of(client, tool)
     messages = {"messages-0-role": "system", "messages-0-content": "Be brief.", "messages-1-role": "user"}
-    messages["response_format"] = "text"
+    messages |= {"response_format": "text", "observability_level": "full"}
     client.post(
         url("change", draft),
         {**messages, "messages-1-content": "{{ question }}", "temperature": "0.2", "expected_version": draft.version},
@@ -187,6 +187,7 @@ def test_empty_prompt_message_is_left_out(north):
             "messages-1-role": "system",
             "messages-1-content": "  ",
             "response_format": "text",
+            "observability_level": "none",
             "expected_version": draft.version,
         },
     )
@@ -201,9 +202,10 @@ def test_variables_examples_and_schema_of_a_prompt_are_edited(north):
     form = {
         "messages-0-role": "user", "messages-0-content": "{{ days }}",
         "variables-0-name": "days", "variables-0-type": "number", "variables-0-default": "28",
+        "variables-0-sample": "30",
         "variables-1-name": "", "variables-1-type": "text", "variables-1-required": "on",
         "examples-0-input": "1", "examples-0-output": "{}", "examples-1-input": "", "examples-1-output": "",
-        "response_format": "json_schema", "output_schema": '{"type": "object"}',
+        "response_format": "json_schema", "output_schema": '{"type": "object"}', "observability_level": "none",
     }  # fmt: skip
 
     wrong = client.post(url("change", draft), {**form, "variables-0-default": "x", "expected_version": draft.version})
@@ -211,7 +213,10 @@ def test_variables_examples_and_schema_of_a_prompt_are_edited(north):
 
     assert "the default of &#x27;days&#x27; is no number" in text(wrong)
     draft.refresh_from_db()
-    assert draft.variables == [{"name": "days", "type": "number", "required": False, "default": 28, "description": ""}]
+    assert draft.variables == [
+        {"name": "days", "type": "number", "required": False, "default": 28, "sample": 30, "description": ""}
+    ]
+    assert draft.observability_level == "none"
     assert draft.examples == [{"input": "1", "output": "{}"}]
     assert (draft.response_format, draft.output_schema) == ("json_schema", {"type": "object"})
     page = text(client.get(url("change", draft)))

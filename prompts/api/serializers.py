@@ -43,6 +43,9 @@ class PromptVariableSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(choices=[kind.value for kind in VariableType], default=VariableType.TEXT.value)
     required = serializers.BooleanField(default=True)  # type: ignore[assignment]  # a field's name, no attribute
     default = serializers.JSONField(default=None, allow_null=True, help_text="Of the variable's type.")
+    sample = serializers.JSONField(
+        default=None, allow_null=True, help_text="Of the variable's type; pages offer it to try the prompt with."
+    )
     description = serializers.CharField(max_length=300, default="", allow_blank=True)
 
 
@@ -67,7 +70,7 @@ class PromptVariantSerializer(serializers.ModelSerializer[PromptVariant]):
         model = PromptVariant
         fields = (
             *VARIANT_FIELDS, "messages", "placeholders", "variables", "examples", "response_format", "output_schema",
-            "model", "temperature", "top_p", "max_tokens",
+            "model", "temperature", "top_p", "max_tokens", "observability_level",
         )  # fmt: skip
         read_only_fields = VARIANT_READ_ONLY
 

@@ -79,7 +79,9 @@ def test_output_variables_and_examples_that_do_not_fit_are_refused(template, fie
 def test_what_is_declared_is_kept_with_its_defaults(template):
     draft = saved(template, variables=[{"name": "a", "default": "x"}], examples=[{"input": "i", "output": "o"}])
 
-    assert draft.variables == [{"name": "a", "type": "text", "required": True, "default": "x", "description": ""}]
+    assert draft.variables == [
+        {"name": "a", "type": "text", "required": True, "default": "x", "sample": None, "description": ""}
+    ]
     assert draft.examples == [{"input": "i", "output": "o"}]
 
 

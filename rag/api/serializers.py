@@ -33,7 +33,7 @@ class RetrievalVariantSerializer(serializers.ModelSerializer[RetrievalVariant]):
         model = RetrievalVariant
         fields = (
             *VARIANT_FIELDS, "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold",
-            "neighbours",
+            "neighbours", "observability_level",
         )  # fmt: skip
         read_only_fields = VARIANT_READ_ONLY
 
@@ -47,7 +47,10 @@ class RagVariantSerializer(serializers.ModelSerializer[RagVariant]):
 
     class Meta:
         model = RagVariant
-        fields = (*VARIANT_FIELDS, "retrieval_tool", "retrieval_variant", "prompt", "prompt_variant", "model")
+        fields = (
+            *VARIANT_FIELDS, "retrieval_tool", "retrieval_variant", "prompt", "prompt_variant", "model",
+            "observability_level",
+        )  # fmt: skip
         read_only_fields = VARIANT_READ_ONLY
 
 

@@ -17,11 +17,12 @@ function time(value) {
 
 /** The input of a variable: its element, and what it says as a value of the variable's type. */
 class VariableField {
-  constructor({ name, type = "text", required = true, default: preset = null, description = "" }) {
+  constructor({ name, type = "text", required = true, default: preset = null, sample = null, description = "" }) {
     this.name = name;
     this.type = type;
     const id = `variable-${name}`;
-    const initial = preset === null ? "" : typeof preset === "string" ? preset : JSON.stringify(preset);
+    const given = sample ?? preset;
+    const initial = given === null ? "" : typeof given === "string" ? given : JSON.stringify(given);
     this.input = this.control(id, initial, required && preset === null);
     const hint = [type === "text" ? "" : type, required ? "" : "optional", description].filter(Boolean).join(" · ");
     this.node = element(
