@@ -1,12 +1,9 @@
-"""Monitor: jobs, runs and traces."""
+"""Monitor: jobs and runs."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils.safestring import SafeString
@@ -17,10 +14,10 @@ from unfold.decorators import display
 from core.access import Permission
 from core.admin import PageModelAdmin
 from core.admin_display import clipped, duration, moment, money, progress
-from observability import admin_budgets, admin_schedules, admin_usage  # noqa: F401  # they register themselves
-from observability.choices import JobStatus, RunStatus, SpanStatus
-from observability.models import Job, Run, Span, Trace, UsageRecord
-from observability.selectors import costs_of, may_read_content
+from observability import admin_budgets, admin_schedules, admin_traces, admin_usage  # noqa: F401  # they register themselves
+from observability.choices import JobStatus, RunStatus
+from observability.models import Job, Run, UsageRecord
+from observability.selectors import may_read_content
 from observability.services import job_cancel, job_retry
 
 JOB_COLOURS = {
@@ -37,11 +34,7 @@ RUN_COLOURS = {
     RunStatus.FAILED: "danger",
     RunStatus.CANCELLED: "warning",
 }
-SPAN_COLOURS = {SpanStatus.OK: "success", SpanStatus.ERROR: "danger"}
 OPEN_JOBS = (JobStatus.PENDING, JobStatus.RUNNING)
-# Widest a trace's drawing gets, in its own units; the browser scales it.
-CHART_WIDTH = 1000.0
-LEAST_BAR = 4.0
 
 
 @admin.register(Job)
@@ -189,95 +182,6 @@ class RunAdmin(PageModelAdmin):
         return moment(obj.started_at)
 
 
-@dataclass(frozen=True)
-class SpanBar:
-    """A span as the waterfall draws it: x and width of its bar in CHART_WIDTH units, depth in steps."""
-
-    span: Span
-    depth: int
-    x: float
-    width: float
-    took: str
-
-    @property
-    def indent(self) -> range:
-        return range(self.depth - 1)
-
-    @property
-    def attributes(self) -> list[tuple[str, Any]]:
-        return sorted(self.span.attributes.items())
-
-
-@admin.register(Trace)
-class TraceAdmin(PageModelAdmin):
-    """The steps of a run as a tree over time."""
-
-    page_template = "admin/observability/trace.html"
-    list_display = ("name", "kind", "status_label", "took", "person", "started")
-    list_filter = ("status", "kind")
-    list_select_related = ("user",)
-    search_fields = ("name",)
-    empty_title = _("No traces yet")
-    empty_text = _("Each question and each ingested document leaves a trace of its steps.")
-
-    def page_extra(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        return {
-            "bars": waterfall(obj, list(obj.spans.all())),
-            "took_text": duration(obj.duration_ms),
-            "runs": obj.runs.defer("answer"),
-            "usage": _usage_of(obj),
-            "chart_width": CHART_WIDTH,
-        }
-
-    @display(description=_("Status"), ordering="status", label=SPAN_COLOURS)
-    def status_label(self, obj: Trace) -> tuple[str, Any]:
-        return obj.status, SpanStatus(obj.status).label
-
-    @display(description=_("Took"), ordering="duration_ms")
-    def took(self, obj: Trace) -> str:
-        return duration(obj.duration_ms)
-
-    @display(description=_("Who"))
-    def person(self, obj: Trace) -> str:
-        return str(obj.user) if obj.user else "—"
-
-    @display(description=_("Started"), ordering="id")
-    def started(self, obj: Trace) -> str:
-        return moment(obj.started_at)
-
-
-def _usage_of(obj: Trace | Run) -> list[tuple[UsageRecord, str]]:
-    """The calls of a run or trace, each with its cost as people read it."""
+def _usage_of(obj: Run) -> list[tuple[UsageRecord, str]]:
+    """The calls of a run, each with its cost as people read it."""
     return [(one, money(one.cost, one.currency)) for one in obj.usage.all()]
-
-
-def _costs(usage: QuerySet[UsageRecord]) -> str:
-    return " + ".join(money(total, currency) for currency, total in costs_of(usage))
-
-
-def waterfall(trace: Trace, spans: list[Span]) -> list[SpanBar]:
-    """The spans of a trace in tree order, each with its place on the time axis."""
-    children: dict[Any, list[Span]] = {}
-    known = {span.pk for span in spans}
-    for span in sorted(spans, key=lambda one: (one.started_at, one.pk)):
-        children.setdefault(span.parent_id if span.parent_id in known else None, []).append(span)
-    whole = max([trace.duration_ms, *(_ends(trace, span) for span in spans)], default=1) or 1
-    return list(_bars(trace, children, None, 0, whole))
-
-
-def _bars(trace: Trace, children: Mapping[Any, list[Span]], parent: Any, depth: int, whole: float) -> Iterator[SpanBar]:
-    for span in children.get(parent, []):
-        x = max(0.0, _offset(trace, span) / whole * CHART_WIDTH)
-        width = max(LEAST_BAR, span.duration_ms / whole * CHART_WIDTH)
-        yield SpanBar(
-            span, depth, round(min(x, CHART_WIDTH - LEAST_BAR), 1), round(width, 1), duration(span.duration_ms)
-        )
-        yield from _bars(trace, children, span.pk, depth + 1, whole)
-
-
-def _offset(trace: Trace, span: Span) -> float:
-    return (span.started_at - trace.started_at).total_seconds() * 1000
-
-
-def _ends(trace: Trace, span: Span) -> float:
-    return _offset(trace, span) + span.duration_ms

@@ -58,7 +58,7 @@ def _own_or_all(rows: QuerySet[Any], principal: Principal) -> QuerySet[Any]:
     return rows if principal.allows(Permission.READ) else rows.filter(user_id=principal.user_id)
 
 
-def may_read_content(run: Run, principal: Principal) -> bool:
+def may_read_content(run: Run | Trace, principal: Principal) -> bool:
     """What was asked and answered is for its author and for operators; a viewer sees that it happened."""
     return principal.allows(Permission.MANAGE) or run.user_id == principal.user_id
 

@@ -7,7 +7,7 @@ import pytest
 from core import admin_display
 from core.access import Role
 from magnet.tests.admin_world import signed_in, url
-from observability.admin import waterfall
+from observability.admin_traces import waterfall
 from observability.models import Job, Run, Span, Trace, UsageRecord
 
 
@@ -165,3 +165,38 @@ def test_usage_page_says_who_counted(north):
 )
 def test_values_read_well(shown, expected):
     assert plain(str(shown)) == expected
+
+
+def test_contents_of_a_trace_are_for_operators_and_its_author(north):
+    said = {"gen_ai.input.messages": [{"role": "user", "parts": [{"content": "Qx7 asked"}]}], "magnet.cost": "0.5"}
+    found = {"gen_ai.retrieval.documents": [{"id": "1", "score": 0.5, "content": "Qx7 found"}]}
+    Span._unscoped.filter(trace=north[Trace]).update(attributes={**said, **found, "magnet.cached": True})
+    viewer = north.client(Role.VIEWER)
+
+    hidden = text(viewer.get(url("change", north[Trace])))
+    answer = text(viewer.get(f"/api/v1/traces/{north[Trace].pk}/"))
+    shown = text(north.client().get(url("change", north[Trace])))
+
+    assert "Qx7" not in hidden + answer
+    assert "magnet.cost: 0.5" in hidden
+    assert str(north[Run].pk) in answer
+    assert shown.count("Qx7 asked") == shown.count("Qx7 found") == 2
+    assert ">cached<" in shown
+
+
+def test_a_deep_and_wide_trace_is_drawn_with_few_queries(north, django_assert_max_num_queries):
+    trace, parent, spans = north[Trace], None, []
+    for n in range(1500):
+        one = Span(workspace=north.workspace, trace=trace, name=f"s{n}", operation="run", started_at=trace.started_at)
+        one.parent = parent
+        spans.append(one)
+        parent = one if n < 1200 else parent
+    Span._unscoped.bulk_create(spans)
+    client = north.client()
+    client.get(url("changelist", trace))
+
+    with django_assert_max_num_queries(14):
+        page = text(client.get(url("change", trace)))
+
+    assert page.count("<rect") == 1502
+    assert len(page) < 1_800_000

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from observability.choices import RunStatus
+from observability.contents import without_contents
 from observability.models import Job, Run, Span, Trace
 from observability.selectors import may_read_content
 
@@ -118,10 +119,20 @@ class TraceSerializer(serializers.ModelSerializer[Trace]):
 
 
 class TraceDetailSerializer(TraceSerializer):
-    """A trace with its spans; `parent_id` makes the tree."""
+    """A trace with its spans; `parent_id` makes the tree. Contents are left out for a viewer who is not its author."""
 
+    attributes = serializers.DictField(read_only=True, help_text="What the trace belongs to, such as its job.")
+    run_ids = serializers.ListField(child=serializers.UUIDField(), read_only=True)
     spans = SpanSerializer(many=True, read_only=True)
 
     class Meta(TraceSerializer.Meta):
-        fields: tuple[str, ...] = (*TraceSerializer.Meta.fields, "spans")
+        fields: tuple[str, ...] = (*TraceSerializer.Meta.fields, "attributes", "run_ids", "spans")
         read_only_fields: tuple[str, ...] = fields
+
+    def to_representation(self, instance: Trace) -> dict[str, Any]:
+        instance.run_ids = [run.pk for run in instance.runs.all()]  # type: ignore[attr-defined]  # for the field above
+        shown = super().to_representation(instance)
+        if not may_read_content(instance, self.context["view"].principal):
+            for span in shown["spans"]:
+                span["attributes"] = without_contents(span["attributes"])
+        return shown

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db.models import Prefetch
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.renderers import JSONRenderer
@@ -202,4 +203,5 @@ class TraceViewSet(ListRetrieve):
 
     def queryset_for(self, principal: Principal) -> Any:
         rows = traces_of(principal)
-        return rows.prefetch_related("spans") if self.action == "retrieve" else rows
+        runs = Prefetch("runs", queryset=Run.objects.for_workspace(principal.workspace_id).only("id", "trace_id"))
+        return rows.prefetch_related("spans", runs) if self.action == "retrieve" else rows
