@@ -22,6 +22,7 @@ from core.admin_display import clipped, moment, number, size
 from core.admin_forms import WorkspaceForm
 from knowledge import storage
 from knowledge.choices import DocumentStatus
+from knowledge.forecasting import price_text
 from knowledge.models import Chunk, Document, DocumentText, KnowledgeSource
 from knowledge.schemas import Chunking
 from knowledge.services import document_delete, document_retry, source_create, source_delete, source_update
@@ -132,6 +133,7 @@ class KnowledgeSourceAdmin(WorkspaceModelAdmin):
             "documents_url": f"{reverse('admin:knowledge_document_changelist')}?source__id__exact={source.pk}",
             "upload_url": f"/api/v1/knowledge-sources/{source.pk}/documents/",
             "may_ingest": self._allows(request, Permission.INGEST),
+            "embedding_price": price_text(source),
         }
 
     def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> KnowledgeSource:

@@ -104,3 +104,16 @@ class ChunkSerializer(serializers.ModelSerializer[Chunk]):
         model = Chunk
         fields = ("id", "ordinal", "text", "heading_path", "page", "char_start", "char_end")
         read_only_fields = fields
+
+
+class ForecastSerializer(serializers.Serializer[Any]):
+    """What it would cost to embed all passages of a source anew."""
+
+    model = serializers.CharField(help_text="Slug of the embedding model.")
+    documents = serializers.IntegerField()
+    tokens = serializers.IntegerField(help_text="Estimated on the safe side.")
+    cost = serializers.DecimalField(
+        max_digits=20, decimal_places=8, allow_null=True, help_text="By the price of now; null where there is none."
+    )
+    currency = serializers.CharField()
+    over_budget = serializers.CharField(allow_blank=True, help_text="Which budget has too little left; empty: none.")

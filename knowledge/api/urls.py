@@ -9,6 +9,7 @@ SOURCE = "knowledge-sources/<str:id>/documents/"
 
 urlpatterns = [
     *resource("knowledge-sources", KnowledgeSourceViewSet),
+    verb("knowledge-sources/<str:id>/forecast", KnowledgeSourceViewSet, "knowledge-sources-forecast", get="forecast"),
     path(SOURCE, SourceDocumentViewSet.as_view({"get": "list", "post": "create"}), name="source-documents"),
     path(
         f"{SOURCE}by-external-id/<path:external_id>",

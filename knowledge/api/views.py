@@ -1,5 +1,6 @@
 """Knowledge sources, documents and passages."""
 
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
@@ -21,10 +22,12 @@ from knowledge.api.serializers import (
     DocumentSerializer,
     DocumentTextSerializer,
     FileUpload,
+    ForecastSerializer,
     KnowledgeSourceSerializer,
     TextUpload,
 )
 from knowledge.choices import DocumentStatus
+from knowledge.forecasting import over_budget, reindex_forecast
 from knowledge.models import Chunk, Document, DocumentText, KnowledgeSource
 from knowledge.services import (
     Upload,
@@ -56,6 +59,7 @@ class KnowledgeSourceViewSet(ConfigurationViewSet):
     ordering = ("name", "id")
     ordering_fields = ("name", "created_at", "updated_at")
     search_fields = ("name", "slug", "description")
+    permissions = {"forecast": Permission.READ}
     filterset_fields = {"slug": ["exact", "in"], "connector": ["exact"], "created_at": ["gte", "lte"]}
 
     def queryset_for(self, principal: Principal) -> Any:
@@ -72,6 +76,13 @@ class KnowledgeSourceViewSet(ConfigurationViewSet):
 
     def delete_object(self, instance: Any) -> None:
         source_delete(instance, principal=self.principal)
+
+    @extend_schema(responses=ForecastSerializer)
+    def forecast(self, request: Request, id: str) -> Response:
+        """What it would cost to embed all passages of the source anew, with its model and the price of now."""
+        found = reindex_forecast(self.get_object())
+        told = over_budget(found, self.principal.workspace_id, self.principal.key_id)
+        return Response(ForecastSerializer({**asdict(found), "over_budget": told}).data)
 
 
 def accepted(document: Document, job: Job | None) -> Response:

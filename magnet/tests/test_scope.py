@@ -22,6 +22,7 @@ ALLOWED = {
     "knowledge/services.py": "locks a row that the caller was given",
     "knowledge/recurring.py": "cleans up for all workspaces",
     "llm/doctor.py": "the doctor looks at all workspaces",
+    "llm/price_services.py": "a command refreshes the prices of all workspaces",
     "llm/selectors.py": "a model that a row of the workspace refers to",
     "observability/integrity.py": "looks at all workspaces for what does not fit",
     "observability/budgets/holding.py": "locks the periods of the budgets that a recorder of one workspace named",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from core.access import Principal
 from core.exceptions import Conflict, MagnetError, NotFound
 from knowledge.choices import DocumentStatus
 from knowledge.connectors import FILES, FilesConfig
+from knowledge.forecasting import files_forecast, over_budget
 from knowledge.models import Document, KnowledgeSource
 from knowledge.schemas import storable
 from knowledge.services import Upload, document_upload
@@ -46,10 +48,22 @@ class Command(BaseCommand):
             )
         except MagnetError as error:
             raise CommandError(str(error)) from error
+        self._foretell(source, items)
         taken = [self._take(principal, source, item) for item in items]
         if options["wait"]:
             self._wait(source, taken)
         self._report(taken)
+
+    def _foretell(self, source: KnowledgeSource, items: Sequence[SourceItem]) -> None:
+        """Say what a priced embedding model will cost, and take nothing that a budget has no room for."""
+        known = set(source.documents.values_list("external_id", "size"))
+        sizes = [(storable(item.external_id), item.path.stat().st_size) for item in items if item.path.is_file()]
+        forecast = files_forecast(source, [size for name, size in sizes if (name, size) not in known])
+        refusal = over_budget(forecast, source.workspace_id)
+        if refusal:
+            raise CommandError(f"{refusal} Nothing was ingested: take fewer files, or let an admin raise the budget.")
+        if forecast.text and not self.quiet:
+            self.stdout.write(forecast.text)
 
     def _take(self, principal: Principal, source: KnowledgeSource, item: SourceItem) -> dict[str, Any]:
         file = storable(str(item.path))
