@@ -16,6 +16,8 @@ from observability.levels import observability_level_field
 from prompts.rendering import variables_of
 from prompts.schemas import OutputSchema, PromptExamples, PromptMessages, PromptVariables, ResponseFormat
 
+MAX_OUTPUT_TOKENS = 1_000_000  # far over what any model says; what is larger is a slip
+
 
 class PromptCategory(models.TextChoices):
     GENERIC = "generic", _("Generic")
@@ -117,7 +119,11 @@ class PromptVariant(Variant):
         help_text=_("0 to 1; empty: the vendor's default."),
     )
     max_tokens = models.PositiveIntegerField(
-        _("longest answer (tokens)"), null=True, blank=True, help_text=_("Empty: the vendor's default.")
+        _("longest answer (tokens)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_OUTPUT_TOKENS)],
+        help_text=_("Empty: the vendor's default."),
     )
     observability_level = observability_level_field()
 

@@ -27,6 +27,7 @@ MAX_INPUT_CHARS = 20_000
 MAX_VARIABLES = 50
 MAX_EXAMPLES = 20
 MAX_TURNS = 100
+MAX_VARIABLES_CHARS = 1_000_000  # of all values together, which is more than a model reads
 
 
 class PromptMessageSerializer(serializers.Serializer[Any]):
@@ -107,6 +108,13 @@ class PromptRunRequest(serializers.Serializer[Any]):
     )
     variant = serializers.IntegerField(min_value=1, required=False, allow_null=True)
     stream = serializers.BooleanField(required=False, default=False)
+
+    def validate_variables(self, given: dict[str, Any]) -> dict[str, Any]:
+        if sum(len(str(value)) for value in given.values()) > MAX_VARIABLES_CHARS:
+            raise serializers.ValidationError(
+                f"The values hold more than {MAX_VARIABLES_CHARS:,} characters.", code="max_length"
+            )
+        return given
 
 
 class PromptAnswer(RunAnswer):
