@@ -1,8 +1,10 @@
 """A vendor's refusal as a ProviderFailure, with what it said and without what must not be said again."""
 
 import base64
+import email.utils
 import json
 import re
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -49,7 +51,16 @@ def _kind(status: int) -> tuple[str, str]:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdecimal() else None
+    """Of either form of the header (RFC 9110, 10.2.3): seconds, or a date. One that has passed is no wait."""
+    if not retry_after:
+        return None
+    if retry_after.replace(".", "", 1).isdecimal():
+        return float(retry_after)
+    try:
+        until = email.utils.parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, until.timestamp() - time.time())
 
 
 def vendor_text(body: Any) -> str:

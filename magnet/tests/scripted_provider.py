@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from magnet.tests import scripted_tools  # noqa: F401  # registers its models
+from magnet.tests import scripted_odd, scripted_tools  # noqa: F401  # they register their models
 from magnet.tests.scripted_answers import CHAT, EMBEDDINGS, RERANKERS
 
 REASONS = {200: "OK", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
