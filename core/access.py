@@ -44,6 +44,7 @@ class Permission(Enum):
     READ_OWN = (Role.USER, Scope.READ)
     MANAGE_OWN = (Role.USER, Scope.MANAGE)
     READ = (Role.VIEWER, Scope.READ)
+    MODELS = (Role.VIEWER, Scope.MODELS)
     INGEST = (Role.OPERATOR, Scope.INGEST)
     MANAGE = (Role.OPERATOR, Scope.MANAGE)
     AUDIT = (Role.ADMIN, Scope.READ)

@@ -30,3 +30,12 @@ class DatabaseUUID7(Func):
     template = "%(function)s()"
     output_field = UUIDField()
     arity = 0
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a reference in a URL or a request is an id, and so no slug."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True

@@ -9,7 +9,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from core.fields import EncryptedJSONField
-from core.ids import DatabaseUUID7, uuid7
+from core.ids import DatabaseUUID7, is_uuid, uuid7
+from core.slugs import require_free_slug
 
 M = TypeVar("M", bound=models.Model)
 
@@ -99,6 +100,9 @@ class WorkspaceScopedModel(UUIDModel):
 class ConfigurationModel(WorkspaceScopedModel, TimestampedModel, VersionedModel):
     """Something that operators configure: named, with a slug that is unique in its workspace and kind."""
 
+    # Kinds that callers name by slug alone in /v1, so a slug stands for one object among them all.
+    SHARES_SLUGS: ClassVar[bool] = False
+
     name = models.CharField(_("name"), max_length=200, help_text=_("Shown to people."))
     slug = models.SlugField(
         _("slug"), max_length=100, help_text=_("Used in URLs, commands and by other systems; unique in the workspace.")
@@ -117,11 +121,10 @@ class ConfigurationModel(WorkspaceScopedModel, TimestampedModel, VersionedModel)
 
     def clean(self) -> None:
         super().clean()
-        try:
-            uuid.UUID(self.slug)
-        except ValueError:
-            return
-        raise ValidationError({"slug": ValidationError(_("A slug may not look like an id (UUID)."), code="uuid")})
+        if is_uuid(self.slug):
+            raise ValidationError({"slug": ValidationError(_("A slug may not look like an id (UUID)."), code="uuid")})
+        if self.SHARES_SLUGS:
+            require_free_slug(self)
 
 
 class StoredAnswer(UUIDModel):

@@ -17,3 +17,9 @@ def usage_object(usage: TokenUsage | None) -> dict[str, Any]:
         "cost": None,
         "currency": "USD",
     }
+
+
+def narrower(configured: int | None, asked: int | None) -> int | None:
+    """The lower of two limits on an answer's tokens, either of which may be missing."""
+    limits = [limit for limit in (configured, asked) if limit is not None]
+    return min(limits, default=None)

@@ -13,6 +13,7 @@ class JobStatus(TextChoices):
 
 
 class RunKind(TextChoices):
+    MODEL = "model", _("Model")
     PROMPT_TEMPLATE = "prompt_template", _("Prompt template")
     RAG_TOOL = "rag_tool", _("RAG tool")
     RETRIEVAL_TOOL = "retrieval_tool", _("Retrieval tool")

@@ -27,6 +27,8 @@ class PromptCategory(models.TextChoices):
 class PromptTemplate(SharedModel):
     """Instructions with variables."""
 
+    SHARES_SLUGS = True
+
     category = models.CharField(
         _("category"), max_length=20, choices=PromptCategory.choices, default=PromptCategory.GENERIC
     )

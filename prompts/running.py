@@ -1,6 +1,7 @@
 """Starting a run of a prompt template: pin what it depends on, render it, save it. Used by every door."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -10,7 +11,7 @@ from core.exceptions import Conflict
 from core.variant_services import variant_to_run
 from llm.models import Model
 from llm.selectors import model_by_id
-from llm.spending import usage_object
+from llm.spending import narrower, usage_object
 from observability.choices import RunKind
 from observability.models import Run
 from observability.runs.work import Closing, Started, Work
@@ -31,14 +32,18 @@ def prompt_start(
     variables: Mapping[str, Any],
     turns: Sequence[ChatMessage] = (),
     variant: int | None = None,
+    max_tokens: int | None = None,
 ) -> Started:
     """Prepare a run of a prompt template. turns: what was said after the template's own messages.
+
+    max_tokens: of the answer; it narrows what is configured, never widens it.
 
     Raises InvalidInput for variables that do not fit, Conflict when nothing is published or no model can answer.
     """
     principal.require(Permission.RUN)
     pinned: PromptVariant = variant_to_run(template, variant, principal)
     request = prompt_request(pinned, variables, turns)
+    request = replace(request, max_tokens=narrower(request.max_tokens, max_tokens))
     plan = PromptPlan(_model_of(pinned), request)
     given = {
         "variables": dict(variables),

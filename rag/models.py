@@ -115,6 +115,8 @@ class RetrievalVariantSource(models.Model):
 class RagTool(SharedModel):
     """Question in, cited answer out."""
 
+    SHARES_SLUGS = True
+
     header = models.CharField(_("header"), max_length=200, blank=True, help_text=_("Above the question, on the panel."))
     sample_questions = ArrayField(
         models.CharField(max_length=300),

@@ -1,6 +1,7 @@
 """Starting a run: pin what it depends on, save it, and hand it to the event loop. Used by every door."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -8,6 +9,7 @@ from django.db import transaction
 from core.access import Permission, Principal
 from core.exceptions import InvalidInput
 from core.variant_services import variant_to_run
+from llm.spending import narrower
 from observability.choices import ObservabilityLevel, RunKind
 from observability.models import Run
 from observability.runs.work import Closing, Started, Work
@@ -23,8 +25,15 @@ from rag.services import citations_store
 
 
 @transaction.atomic
-def question_start(*, principal: Principal, tool: RagTool, question: Question, variant: int | None = None) -> Started:
-    """Prepare a question to a RAG tool.
+def question_start(
+    *,
+    principal: Principal,
+    tool: RagTool,
+    question: Question,
+    variant: int | None = None,
+    max_tokens: int | None = None,
+) -> Started:
+    """Prepare a question to a RAG tool. max_tokens: of the answer; it narrows what is configured, never widens it.
 
     Raises Conflict when something that it needs is not published or indexed, InvalidInput for an empty question.
     """
@@ -33,6 +42,7 @@ def question_start(*, principal: Principal, tool: RagTool, question: Question, v
         raise InvalidInput("The question is empty.")
     pinned: RagVariant = variant_to_run(tool, variant, principal)
     plan = answer_plan(pinned)
+    plan = replace(plan, max_tokens=narrower(plan.max_tokens, max_tokens))
     given = {
         "question": question.text,
         "history": [{"role": turn.role.value, "content": turn.content} for turn in question.history],

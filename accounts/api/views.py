@@ -38,8 +38,9 @@ from accounts.services import (
 from accounts.sharing import require_within, tools_for_key
 from core.access import Permission, Principal, Scope
 from core.api.preconditions import etag, expected_version
-from core.api.views import ListRetrieve, PrincipalMixin, is_uuid
+from core.api.views import ListRetrieve, PrincipalMixin
 from core.exceptions import AuthenticationRequired, NotFound, PermissionRefused
+from core.ids import is_uuid
 
 
 @method_decorator(sensitive_post_parameters("password"), name="dispatch")

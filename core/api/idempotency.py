@@ -30,6 +30,8 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 KEPT = timedelta(hours=24)
 RETRY_AFTER_SECONDS = 1
+SLOW = timedelta(minutes=10)
+WORKING = 102  # HTTP's "Processing", on a row whose answer is still to come
 KEPT_HEADERS = ("ETag", "Location")
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -107,6 +109,29 @@ def keep(attempt: Attempt, **answer: Any) -> None:
     values = {"request_hash": attempt.request_hash, "created_at": timezone.now(), **answer}
     StoredAnswer.objects.update_or_create(key_hash=attempt.key_hash, defaults=values)
     fault("answer.stored")
+
+
+def begin_slowly(attempt: Attempt) -> Any:
+    """Claim the key for work that waits for others, without a transaction; gives the stored answer's body, if any.
+
+    Raises StillRunning while another such request works. One that died is forgotten after SLOW.
+    """
+    with claimed(attempt) as stored:
+        if stored is not None and stored.status == WORKING and stored.created_at > timezone.now() - SLOW:
+            raise StillRunning
+        if stored is not None and stored.status != WORKING:
+            return stored.answer.reveal()["body"]
+        keep(attempt, status=WORKING, answer={})
+    return None
+
+
+def end_slowly(attempt: Attempt, body: Any) -> None:
+    """Store the answer of the work that `begin_slowly` began; None when it failed, so that it may be tried again."""
+    with transaction.atomic():
+        if body is None:
+            StoredAnswer.objects.filter(key_hash=attempt.key_hash, status=WORKING).delete()
+        else:
+            keep(attempt, status=200, answer={"body": body, "headers": {}})
 
 
 def answered_once(handler: Callable[..., Response]) -> Callable[..., Response]:

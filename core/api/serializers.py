@@ -28,7 +28,7 @@ class ScopedRelatedField(serializers.RelatedField[Any, Any, Any]):
         return True
 
     def to_internal_value(self, data: Any) -> Any:
-        from core.api.views import is_uuid
+        from core.ids import is_uuid
 
         reference = str(data)
         rows = self.model.objects.for_workspace(self.context["view"].principal.workspace_id)

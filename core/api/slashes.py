@@ -8,7 +8,7 @@ from django.urls import Resolver404, resolve
 
 from core.api.problems import unknown_route
 
-PREFIX = "/api/"
+PREFIXES = ("/api/", "/v1/")
 
 Answer = HttpResponseBase | Awaitable[HttpResponseBase]
 
@@ -26,7 +26,7 @@ class SlashMiddleware:
 
     def __call__(self, request: HttpRequest) -> Answer:
         path = request.path_info
-        if path.startswith(PREFIX) and not _is_route(path):
+        if path.startswith(PREFIXES) and not _is_route(path):
             other = path[:-1] if path.endswith("/") else f"{path}/"
             if _is_route(other):
                 request.path_info = other
@@ -36,6 +36,6 @@ class SlashMiddleware:
 
 def _is_route(path: str) -> bool:
     try:
-        return resolve(path).func is not unknown_route
+        return resolve(path).func.__name__ != unknown_route.__name__  # each API has one of its own
     except Resolver404:
         return False

@@ -41,6 +41,20 @@ def encode(event: Numbered) -> bytes:
     return f"id: {event.seq}\nevent: {event.name}\ndata: {data}\n\n".encode()
 
 
+def data_frame(data: Any) -> bytes:
+    """A frame without name and number, as OpenAI's chat streams have them. A text is sent as it stands."""
+    return b"data: %s\n\n" % (data.encode() if isinstance(data, str) else _compact(data))
+
+
+def typed_frame(kind: str, data: Any) -> bytes:
+    """A frame with a name and no number."""
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), _compact(data))
+
+
+def _compact(data: Any) -> bytes:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def wants_stream(request: Request, asked: bool) -> bool:
     """Whether the caller wants events: `"stream": true`, or an Accept header that names them."""
     return asked or CONTENT_TYPE in request.headers.get("Accept", "")
@@ -53,16 +67,16 @@ def last_event_id(request: Request) -> int:
 
 
 def stream_response(
-    events: AsyncIterator[Numbered], headers: Mapping[str, str] = MappingProxyType({})
+    events: AsyncIterator[Numbered] | AsyncIterator[bytes], headers: Mapping[str, str] = MappingProxyType({})
 ) -> StreamingHttpResponse:
-    """The answer that tells these events, with a comment each 15 s so that no proxy takes it for dead."""
+    """The answer that tells these events, or frames, with a comment each 15 s so that no proxy takes it for dead."""
     response = StreamingHttpResponse(_frames(events), content_type=CONTENT_TYPE, headers=headers)
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
     return response
 
 
-async def _frames(events: AsyncIterator[Numbered]) -> AsyncIterator[bytes]:
+async def _frames(events: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     # A connection that the view used would be held to the stream's end.
     await sync_to_async(connections.close_all)()
     pending = asyncio.ensure_future(anext(events, None))
@@ -75,7 +89,7 @@ async def _frames(events: AsyncIterator[Numbered]) -> AsyncIterator[bytes]:
             event = pending.result()
             if event is None:
                 return
-            yield encode(event)
+            yield event if isinstance(event, bytes) else encode(event)
             pending = asyncio.ensure_future(anext(events, None))
     finally:
         pending.cancel()

@@ -1,6 +1,5 @@
 """The base of all REST views: who calls, in which workspace, with what right; which rows exist for them."""
 
-import uuid
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,19 +21,12 @@ from core.api.idempotency import HEADER, answered_once
 from core.api.preconditions import etag, expected_version
 from core.context import add_log_fields
 from core.exceptions import NotFound
+from core.ids import is_uuid
 from core.limits import Rate, Standing, count_request
 from core.models import VersionedModel, WorkspaceScopedModel
 from core.versions import lock_version
 
 READING = frozenset({"list", "retrieve", "diff", "get", "metadata", "options", "head"})
-
-
-def is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def find(rows: Any, reference: str) -> Any:

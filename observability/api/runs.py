@@ -1,6 +1,7 @@
 """The base of every endpoint that starts a run: as JSON, or as server-sent events; once for each Idempotency-Key."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
@@ -21,8 +22,8 @@ from observability.runs import live
 from observability.runs.events import EventName
 from observability.runs.work import Started, StopReason
 
-# Ends that are the platform's own doing, and so no answer to repeat: the same request runs anew.
-BROKEN_OFF = frozenset({"process_lost", StopReason.SHUTDOWN, StopReason.LOST})
+# Ends that nobody asked for, and so no answer to repeat: the same request runs anew.
+BROKEN_OFF = frozenset({"process_lost", StopReason.SHUTDOWN, StopReason.LOST, StopReason.GONE})
 
 
 class RunView(AsyncAPIView):
@@ -64,14 +65,18 @@ class RunView(AsyncAPIView):
         form = self.form(data=request.data)
         form.is_valid(raise_exception=True)
         self.stream = form.validated_data["stream"]
+        return self.begun_once(request, lambda: self.prepare(tool, form.validated_data))
+
+    def begun_once(self, request: Request, prepare: Callable[[], Started]) -> tuple[uuid.UUID, Started | None]:
+        """The run that this request saves, or the id alone of the one that the same request was answered with."""
         attempt = attempt_of(request)
         if attempt is None:
-            started = self.prepare(tool, form.validated_data)
+            started = prepare()
             return started.run.pk, started
         with claimed(attempt) as stored:
             if stored is not None and stored.run_id is not None and self._is_answered(stored.run_id):
                 return stored.run_id, None
-            started = self.prepare(tool, form.validated_data)
+            started = prepare()
             keep(attempt, run_id=started.run.pk)
         return started.run.pk, started
 

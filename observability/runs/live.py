@@ -294,16 +294,16 @@ async def wait(run_id: uuid.UUID) -> dict[str, Any]:
                     answer: dict[str, Any] = event.data["answer"]
                     return answer
     except asyncio.CancelledError:
-        await cancel(run_id)
+        await cancel(run_id, StopReason.GONE)
         raise
     raise RunFailed(problem_of(MagnetError("The run was lost with its process.")))
 
 
-async def cancel(run_id: uuid.UUID) -> None:
+async def cancel(run_id: uuid.UUID, reason: StopReason = StopReason.ASKED) -> None:
     """Cancel a run, in this process at once, in another within about a second. A finished run stays as it is."""
     live = _live.get(run_id)
     if live is not None:
-        live.stop(StopReason.ASKED)
+        live.stop(reason)
     else:
         await in_database(store.mark_cancelled, run_id)
 

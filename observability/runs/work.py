@@ -49,6 +49,7 @@ class StopReason(StrEnum):
     """Why a run is ended before its engine ends. The value is the run's finish reason."""
 
     ASKED = "cancelled"
+    GONE = "caller_gone"
     UNREAD = "no_reader"
     SHUTDOWN = "shutdown"
     LOST = "lost"
