@@ -25,6 +25,7 @@ PUBLIC = (
 )
 """What answers without credentials: ten entries at most. A page and the form that it holds are one entry."""
 
+APIS = ("/api/v1/", "/v1/")
 ANYBODY = "anybody signed in"
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -36,6 +37,8 @@ workspace, with each role, with each scope, and with a session that lacks its CS
 
 - **Role**: the least role in the workspace; each has all rights of the one before: user, viewer, operator, admin.
 - **Scope**: what an API key needs beside the role of its user. A session has all scopes.
+- `run or models`: one of both is needed; tools exist for keys with `run` alone, raw models for keys with `models` whose
+  user is a viewer or more.
 - Below `viewer`, tools and prompt templates that are not shared with the caller are a 404 in every method, as are runs
   and traces of them; lists hold what is shared, and the caller's own runs, traces and keys. A key that names tools has
   no others.
@@ -75,7 +78,7 @@ def operations() -> list[Operation]:
     return sorted(
         _operation(path, method, callback)
         for path, callback in routes()
-        if path.startswith("/api/v1/")
+        if path.startswith(APIS) and hasattr(callback, "cls")
         for method in METHODS
         if _action(callback, method) is not None
     )

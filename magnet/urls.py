@@ -27,5 +27,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     *(path("api/v1/", include(f"{app}.api.urls")) for app in API),
+    path("v1/", include("doors.urls")),
     re_path(r"^(?:api|v1)(?:/(?P<path>.*))?$", unknown_route),
 ]

@@ -11,8 +11,9 @@ from accounts.models import Group, Membership
 from accounts.sharing import SHARING_FIELDS
 from core.access import Principal
 from core.api.serializers import ScopedRelatedField
-from core.api.views import find, is_uuid
+from core.api.views import find
 from core.exceptions import PermissionRefused
+from core.ids import is_uuid
 from core.sharing import SharedModel, sees_all, visible_to
 
 MAX_SHARED_WITH = 500

@@ -45,7 +45,7 @@ CSRF_TRUSTED_ORIGINS = list(dict.fromkeys(str(origin) for origin in [_public, *_
 CSRF_FAILURE_VIEW = "magnet.pages.csrf_failure"
 CORS_ALLOWED_ORIGINS = [str(origin) for origin in _listed]
 CORS_ALLOW_CREDENTIALS = True
-CORS_URLS_REGEX = r"^/api/"
+CORS_URLS_REGEX = r"^/(?:api|v1)/"
 CORS_ALLOW_HEADERS = [
     *("accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "last-event-id"),
     *("x-api-key", "x-csrftoken", "x-request-id", "x-workspace"),
@@ -86,7 +86,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # The application
 MAGNET_PLUGINS = ENV.items("MAGNET_PLUGINS")
-OUR_APPS = ["core", "accounts", "observability", "plugins", "llm", "prompts", "knowledge", "rag", "panel"]
+OUR_APPS = ["core", "accounts", "observability", "plugins", "llm", "prompts", "knowledge", "rag", "doors", "panel"]
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",

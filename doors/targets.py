@@ -1,0 +1,139 @@
+"""What the `model` of a request of /v1 stands for: a RAG tool, a prompt template, or a raw model.
+
+All lookups go through the selectors that say what this caller may run, so what is not shared does not exist here.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from core.access import Permission, Principal
+from core.exceptions import Conflict
+from core.ids import is_uuid
+from doors.errors import UnknownModel
+from llm.choices import ModelKind
+from llm.models import Model
+from llm.selectors import default_model
+from prompts.selectors import prompts_to_run
+from rag.selectors import rag_tools_of
+
+PINNED = re.compile(r"(.+)@([0-9]{1,9})")
+ALIASES = {f"default-{kind.value}": kind for kind in (ModelKind.CHAT, ModelKind.EMBEDDING)}
+
+
+class Kind(StrEnum):
+    """The prefixes that always work, in the order in which a bare slug is looked up."""
+
+    RAG = "rag"
+    PROMPT = "prompt"
+    MODEL = "model"
+
+
+TOOLS: dict[Kind, Callable[[Principal], QuerySet[Any]]] = {Kind.RAG: rag_tools_of, Kind.PROMPT: prompts_to_run}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A row that a request names. variant: the number that it pins, None for the active one."""
+
+    kind: Kind
+    row: Any
+    variant: int | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of `GET /v1/models`. created: Unix seconds."""
+
+    id: str
+    kind: Kind
+    name: str
+    description: str
+    created: int
+    owned_by: str
+
+
+def find_target(principal: Principal, reference: str) -> Target:
+    """Raises UnknownModel for what does not exist for this caller."""
+    kinds, name = _split(reference)
+    pinned = PINNED.fullmatch(name)
+    if principal.allows(Permission.RUN):
+        slug, number = (pinned[1], int(pinned[2])) if pinned else (name, None)
+        for kind in (kind for kind in kinds if kind in TOOLS):
+            row = _named(TOOLS[kind](principal), slug)
+            if row is not None:
+                return Target(kind, row, number)
+    if Kind.MODEL in kinds and _may_use_models(principal):
+        model = _model(principal, name)
+        if model is not None:
+            return Target(Kind.MODEL, model)
+    raise UnknownModel(reference)
+
+
+def _may_use_models(principal: Principal) -> bool:
+    """A key that names its tools has no others, and so no raw models."""
+    return principal.allows(Permission.MODELS) and not principal.tools
+
+
+def _split(reference: str) -> tuple[tuple[Kind, ...], str]:
+    prefix, colon, rest = reference.partition(":")
+    return ((Kind(prefix),), rest) if colon and prefix in set(Kind) else (tuple(Kind), reference)
+
+
+def _named(rows: QuerySet[Any], slug: str) -> Any:
+    return rows.filter(pk=slug).first() if is_uuid(slug) else rows.filter(slug=slug).first()
+
+
+def _model(principal: Principal, name: str) -> Model | None:
+    """A model by alias, id, slug, or the vendor's identifier; of several with one identifier the default, else the
+    oldest."""
+    if name in ALIASES:
+        try:
+            return default_model(principal.workspace_id, ALIASES[name])
+        except Conflict:
+            return None
+    rows = Model.objects.for_workspace(principal.workspace_id).select_related("provider")
+    by_slug = _named(rows, name)
+    if by_slug is not None:
+        return by_slug  # type: ignore[no-any-return]  # a row of this queryset
+    return rows.filter(identifier=name, is_active=True).order_by("-is_default", "created_at", "id").first()
+
+
+def listed(principal: Principal) -> Iterator[Listed]:
+    """What this caller may name: tools with a published variant, and raw models that are switched on."""
+    taken: set[str] = set()
+    if principal.allows(Permission.RUN):
+        for kind, rows_of in TOOLS.items():
+            for row in rows_of(principal).filter(variants__is_active=True).order_by("slug"):
+                yield _line(row, kind, row.slug, principal.workspace_slug, taken)
+    if _may_use_models(principal):
+        yield from _models(principal, taken)
+
+
+def _models(principal: Principal, taken: set[str]) -> Iterator[Listed]:
+    rows = Model.objects.for_workspace(principal.workspace_id).select_related("provider")
+    usable = rows.filter(Q(is_active=True, provider__is_active=True), kind__in=list(ALIASES.values()))
+    models = [row for row in usable.order_by("slug") if not row.is_extractive]
+    for row in models:
+        yield _line(row, Kind.MODEL, row.slug, row.provider.slug, taken)
+    for alias, kind in ALIASES.items():
+        for row in (one for one in models if one.is_default and one.kind == kind):
+            yield _line(row, Kind.MODEL, alias, row.provider.slug, taken)
+
+
+def one_line(reference: str, target: Target, principal: Principal) -> Listed:
+    """A target as the list shows it, by the name that the caller gave it."""
+    owner = target.row.provider.slug if target.kind is Kind.MODEL else principal.workspace_slug
+    row = target.row
+    return Listed(reference, target.kind, row.name, row.description, int(row.created_at.timestamp()), owner)
+
+
+def _line(row: Any, kind: Kind, slug: str, owner: str, taken: set[str]) -> Listed:
+    """A slug that stands for another object already is shown with its prefix."""
+    name = f"{kind}:{slug}" if slug in taken else slug
+    taken.add(slug)
+    return Listed(name, kind, row.name, row.description, int(row.created_at.timestamp()), owner)
