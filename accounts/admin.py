@@ -9,10 +9,10 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group as DjangoGroup
 from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
@@ -26,14 +26,16 @@ from unfold.widgets import (
 )
 
 from accounts import admin_groups  # noqa: F401  # registers itself
+from accounts.links import LIFETIME, Purpose
+from accounts.members import AddedMember, invitation_renew, member_add
 from accounts.models import ApiKey, AuditEvent, Membership, User, Workspace
+from accounts.passwords import reset_link
 from accounts.selectors import members_of, workspaces_with_role
 from accounts.services import (
     api_key_issue,
     api_key_revoke,
     membership_change,
     membership_remove,
-    membership_set,
     user_create,
     user_update,
     workspace_create,
@@ -53,6 +55,19 @@ KEY_LIFETIMES = (("", _("Never")), ("30", _("30 days")), ("90", _("90 days")), (
 # Rights follow memberships, so Django's groups would promise what nothing reads.
 if admin.site.is_registered(DjangoGroup):
     admin.site.unregister(DjangoGroup)
+
+
+def link_page(
+    page: WorkspaceModelAdmin, request: HttpRequest, person: User, link: str, purpose: Purpose, back: str
+) -> HttpResponse:
+    """The one page that shows a link to set a password; nothing can show it again."""
+    hours = round(LIFETIME[purpose].total_seconds() / 3600)
+    lifetime = _("It ends after %(hours)d h, and with the next sign-in of this person.") % {"hours": hours}
+    extra = {"person": person, "link": link, "lifetime": lifetime, "back": back}
+    context = page.page_context(request, _("A link to set a password"), **extra)
+    response = TemplateResponse(request, "admin/accounts/link.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @admin.register(Workspace)
@@ -120,7 +135,7 @@ class MembershipForm(WorkspaceForm):
     email = forms.EmailField(
         label=_("E-mail address"),
         widget=UnfoldAdminTextInputWidget(),
-        help_text=_("Of a person who has an account. A superuser creates accounts under People."),
+        help_text=_("Somebody without an account is invited: by mail, or by a link that you hand over."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -144,6 +159,7 @@ class MembershipAdmin(WorkspaceModelAdmin):
     search_fields = ("user__email", "user__name")
     add_permission = change_permission = delete_permission = Permission.ADMINISTER
     radio_fields: ClassVar[Any] = {"role": admin.VERTICAL}
+    actions_detail = ("invite_again",)
     empty_title = _("Nobody else is here yet")
 
     def workspace_rows(self, principal: Principal) -> Any:
@@ -153,11 +169,44 @@ class MembershipAdmin(WorkspaceModelAdmin):
         return [(None, {"fields": ["role"] if obj else ["email", "role"]})]
 
     def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> Membership:
-        user = User.objects.filter(email__iexact=values["email"], is_active=True).first()
-        if user is None:
-            raise ValidationError({"email": _("Nobody with this address has an active account here.")})
-        workspace = Workspace.objects.get(pk=principal.workspace_id)
-        return membership_set(workspace=workspace, user=user, role=Role(values["role"]))
+        added = member_add(principal=principal, email=values["email"], role=Role(values["role"]))
+        added.membership._added = added  # type: ignore[attr-defined]  # for the answer of this request only
+        return added.membership
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        return self._invitation(request, obj._added) or super().response_add(request, obj, post_url_continue)
+
+    def _invitation(self, request: HttpRequest, added: AddedMember) -> HttpResponse | None:
+        """Where no mail goes out: the page with the link, shown once."""
+        person = added.membership.user
+        if added.invitation_mailed:
+            messages.info(request, _("An invitation to %(email)s is on its way.") % {"email": person.email})
+        if not added.invitation_link:
+            return None
+        back = reverse("admin:accounts_membership_changelist")
+        return link_page(self, request, person, added.invitation_link, Purpose.INVITE, back)
+
+    @action(description=_("Invite again"), url_path="invite", icon="mail", permissions=["invite"])
+    def invite_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """For somebody who has set no password yet."""
+        membership = self.object_or_404(request, object_id)
+        back = reverse("admin:accounts_membership_change", args=[membership.pk])
+        if request.method != "POST":
+            text = _(
+                "For somebody who has set no password yet. Older links of this person stay good until one is used."
+            )
+            context = self.page_context(request, _("Invite again?"), membership, text=text, back=back)
+            return TemplateResponse(request, "admin/accounts/link_ask.html", context)
+
+        def invite() -> HttpResponse:
+            added = invitation_renew(membership, principal=self.principal(request))
+            return self._invitation(request, added) or redirect(back)
+
+        answer: HttpResponse = self.refusable(request, invite, lambda: redirect(back))
+        return answer
+
+    def has_invite_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self._allows(request, Permission.ADMINISTER)
 
     def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
         return membership_change(obj, role=Role(values["role"]), expected=expected)
@@ -209,6 +258,7 @@ class PersonAdmin(WorkspaceModelAdmin):
     list_filter = ("is_active", "is_superuser")
     search_fields = ("email", "name")
     ordering = ("email",)
+    actions_detail = ("reset_link",)
     fieldsets = ((None, {"fields": ("email", "name", "new_password", "is_active", "is_superuser")}),)
 
     def _allows(self, request: HttpRequest, permission: Permission | None) -> bool:
@@ -233,6 +283,26 @@ class PersonAdmin(WorkspaceModelAdmin):
 
     def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
         return user_update(obj, actor=principal.user, values=self._account(values))
+
+    @action(description=_("Make a link to set the password"), url_path="reset-link", icon="key", permissions=["reset"])
+    def reset_link(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """For somebody who forgot it, where no mail goes out."""
+        person = self.object_or_404(request, object_id)
+        back = reverse("admin:accounts_user_change", args=[person.pk])
+        if request.method != "POST":
+            text = _("With the link, this person sets a new password once. Their sessions end then; their keys stay.")
+            context = self.page_context(request, _("Make a link to set the password?"), person, text=text, back=back)
+            return TemplateResponse(request, "admin/accounts/link_ask.html", context)
+
+        def make() -> HttpResponse:
+            link = reset_link(person, actor=self.principal(request).user)
+            return link_page(self, request, person, link, Purpose.RESET, back)
+
+        answer: HttpResponse = self.refusable(request, make, lambda: redirect(back))
+        return answer
+
+    def has_reset_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self._allows(request, None)
 
     @staticmethod
     def _account(values: Mapping[str, Any]) -> dict[str, Any]:

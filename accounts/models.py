@@ -142,7 +142,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         return self.filter(models.Q(workspace_id=workspace_id) | sign_ins)
 
 
-SIGN_INS = ("login", "login_failed", "logout", "locked_out")
+SIGN_INS = ("login", "login_failed", "logout", "locked_out", "reset_requested", "reset_link", "password_reset")
 
 
 class AuditEvent(UUIDModel):

@@ -22,6 +22,7 @@ PUBLIC = (
     ("GET", "/api/docs/"),
     ("POST", "/api/v1/session/"),
     ("GET", "/panel/login/"),
+    ("GET", "/panel/password/"),
 )
 """What answers without credentials: ten entries at most. A page and the form that it holds are one entry."""
 

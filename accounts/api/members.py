@@ -2,7 +2,10 @@
 
 from typing import Any, ClassVar
 
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts.api.serializers import UserSerializer
 from accounts.api.sharing import MAX_SHARED_WITH, MemberField
@@ -33,8 +36,20 @@ class MemberSerializer(serializers.ModelSerializer[Membership]):
 
     class Meta:
         model = Membership
-        fields = ("id", "email", "user", "role", "version", "created_at", "updated_at")
+        fields: tuple[str, ...] = ("id", "email", "user", "role", "version", "created_at", "updated_at")
         read_only_fields = ("id", "version", "created_at", "updated_at")
+
+
+class AddedMemberSerializer(MemberSerializer):
+    """A new member, and how they are invited when they have no password yet."""
+
+    invitation_mailed = serializers.BooleanField(read_only=True)
+    invitation_link = serializers.CharField(
+        read_only=True, help_text="To hand over, where no mail can be sent; shown this once. Empty: there is none."
+    )
+
+    class Meta(MemberSerializer.Meta):
+        fields: tuple[str, ...] = (*MemberSerializer.Meta.fields, "invitation_mailed", "invitation_link")
 
 
 class GroupSerializer(serializers.ModelSerializer[Group]):
@@ -74,8 +89,16 @@ class MemberViewSet(ConfigurationViewSet):
     def queryset_for(self, principal: Principal) -> Any:
         return members_of(principal)
 
-    def create_object(self, data: dict[str, Any]) -> Membership:
-        return member_add(principal=self.principal, email=data["email"], role=Role(data["role"]))
+    @extend_schema(request=MemberSerializer, responses={201: AddedMemberSerializer})
+    def create(self, request: Request) -> Response:
+        """Add the person with this address. Somebody without an account is invited: by mail, or by the link here."""
+        data = self.valid(self.get_serializer(data=request.data))
+        added = member_add(principal=self.principal, email=data["email"], role=Role(data["role"]))
+        invitation = {"invitation_mailed": added.invitation_mailed, "invitation_link": added.invitation_link}
+        answer = self.answer(added.membership, status=201)
+        answer.data = {**answer.data, **invitation}
+        answer["Cache-Control"] = "no-store"
+        return answer
 
     def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> Membership:
         return membership_change(instance, role=Role(data.get("role", instance.role)), expected=expected)

@@ -168,12 +168,13 @@ def test_member_is_added_by_address(boss, workspace):
     assert Membership.objects.get(user__email="new@example.org").role == Role.OPERATOR
 
 
-def test_unknown_address_is_explained_on_the_form(boss):
+def test_deactivated_account_is_explained_on_the_form(boss):
+    UserFactory(email="no@example.org", is_active=False)
+
     response = signed_in(boss).post("/admin/accounts/membership/add/", {"email": "no@example.org", "role": "user"})
 
     assert response.status_code == 200
-    assert "Nobody with this address has an active account here." in response.content.decode()
-    assert Membership.objects.count() == 1
+    assert "The account of no@example.org is deactivated." in response.content.decode()
 
 
 def test_last_admin_cannot_leave_or_step_down(boss, workspace):

@@ -15,6 +15,7 @@ from magnet.embedded.postgres import EmbeddedPostgres
 from magnet.embedded.valkey import EmbeddedValkey
 from magnet.settings.generics import allow_brackets
 from magnet.settings.interface import *
+from magnet.settings.mail import mail
 from magnet.settings.network import (
     listed_origins,
     otlp_endpoint,
@@ -199,6 +200,12 @@ OPENAI_API_KEY = ENV.secret("OPENAI_API_KEY")
 OPENAI_BASE_URL = ENV.text("OPENAI_BASE_URL")
 OPENAI_CHAT_MODEL = ENV.text("OPENAI_CHAT_MODEL")
 OPENAI_EMBEDDING_MODEL = ENV.text("OPENAI_EMBEDDING_MODEL")
+_mail = mail(ENV, _public.host)
+EMAIL_HOST, EMAIL_PORT = _mail.host, _mail.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.starttls, _mail.ssl
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _mail.sender
 ADMIN_EMAIL = ENV.text("ADMIN_EMAIL", "admin@localhost")
 try:
     OUTBOUND_ALLOW = parse_allow(ENV.text("OUTBOUND_ALLOW"))
