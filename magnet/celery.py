@@ -27,7 +27,9 @@ app.conf.update(
     broker_transport_options={
         # A message comes back when its worker was killed; longer than any task, so that none runs twice at once.
         "visibility_timeout": HARD_SECONDS + 60,
-        "socket_timeout": 30,
+        # A worker asks again each second, and a request that publishes must not wait long for a broker that hangs.
+        "socket_timeout": 3,
+        "socket_connect_timeout": 3,
         "socket_keepalive": True,
         # Publishing to a broker that is away gives up at once: the sweeper sends again, and a request does not wait.
         "max_retries": 1,

@@ -181,6 +181,8 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "magnet",
+        # One that hangs is as good as one that is away.
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
     }
 }
 WEB_WORKERS = ENV.number("WEB_WORKERS", 1, least=1, most=64)

@@ -3,6 +3,8 @@
 Leases last as long as in life here, so that an outage of half a minute is shorter than they are, as it is there.
 """
 
+import os
+import signal
 import threading
 import time
 import uuid
@@ -172,6 +174,29 @@ def test_broker_away_for_half_a_minute(site: Rig) -> None:
     began = time.monotonic()
     wait_for(lambda: {site.get(f"documents/{one['document_id']}/")["status"] for one in accepted} == {"ready"}, 120)
     assert time.monotonic() - began < 120
+    site.settle(240)
+    assert parts(site) == site.parts  # type: ignore[attr-defined]
+    site.check(exact=False)
+
+
+def test_broker_that_hangs_holds_nobody_up(site: Rig) -> None:
+    """It takes connections and answers nothing, as behind a network that is cut."""
+    source = site.source("hangs")
+    pid = site.valkey.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        accepted = [upload(site, source, f"during-{n}") for n in range(2)]
+        found = in_time(site, "POST", f"retrieval-tools/{TOOL}/search", json={"query": "lamp rule"})
+        ready, live = health(site, "ready"), health(site, "live")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert found.status_code == 200
+    assert (ready.status_code, ready.json()["parts"]["broker"]) == (503, "does not answer")
+    assert live.status_code == 200
+    site.ready(RECOVERY_SECONDS)
+    wait_for(lambda: {site.get(f"documents/{one['document_id']}/")["status"] for one in accepted} == {"ready"}, 120)
     site.settle(240)
     assert parts(site) == site.parts  # type: ignore[attr-defined]
     site.check(exact=False)
