@@ -91,3 +91,9 @@ async def _error_as_answer(exchange: Any) -> None:
 @chat("broken-json")
 async def _broken_json(exchange: Any) -> None:
     await exchange.raw(200, b'{"choices": [{"mess', {"Content-Type": "application/json"})
+
+
+@chat("echo-slow")
+async def _echo_slow(exchange: Any) -> None:
+    """The last message a hundred times, one each 20 ms."""
+    await say(exchange, f"{exchange.call.body['messages'][-1]['content']} " * 100, pause=0.02)
