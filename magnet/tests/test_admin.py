@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from unfold.admin import ModelAdmin as PlainModelAdmin
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Group
 from core.access import Role
 from core.admin import WorkspaceModelAdmin
 from core.checks import admins_are_scoped
@@ -21,6 +21,7 @@ from core.variants import Variant
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model, Provider
 from magnet.tests.admin_world import World, world
+from observability.budget_models import Budget
 from observability.models import Job, Run, Schedule, Trace, UsageRecord
 from prompts.models import PromptTemplate, PromptVariant
 from rag.models import RagTool, RagVariant, RetrievalTool, RetrievalVariant
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 LISTED = [
     Provider, Model, PromptTemplate, KnowledgeSource, Document, RetrievalTool, RagTool,
-    Job, Run, Trace, UsageRecord, ApiKey,
+    Job, Run, Trace, UsageRecord, ApiKey, Budget, Group,
 ]  # fmt: skip
 VARIANTS = [PromptVariant, RetrievalVariant, RagVariant]
 # No workspace has one yet: test_admin_schedules.py shows that members see none.
@@ -171,6 +172,7 @@ def test_foreign_choice_in_a_draft_is_refused(north, south):
             "retrieval_tool": south[RetrievalTool].pk,
             "prompt": north[PromptTemplate].pk,
             "model": _chat(north).pk,
+            "observability_level": "metadata",
             "expected_version": draft.version,
         },
     )
