@@ -48,7 +48,8 @@ def runs() -> Iterator[str]:
 
 
 def _young(rows: QuerySet[Run]) -> QuerySet[Run]:
-    """Those whose events are all kept still."""
+    """Those whose events are all kept still: neither old, nor emptied."""
+    rows = rows.filter(emptied_at__isnull=True)
     days: int = settings.RETENTION_DAYS
     return rows.filter(created_at__gt=timezone.now() - timedelta(days=days - 1)) if days else rows
 

@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from core.valkey import sync_client
+from observability import integrity
 from observability.choices import ObservabilityLevel, RunStatus
 from observability.models import Run, RunEvent
 from observability.recurring import sweep
@@ -66,6 +67,8 @@ def test_a_run_of_the_level_none_is_emptied_when_its_reader_had_the_time(django_
     assert run.emptied_at is not None
     assert not sync_client().exists(stream_key(run.pk))
     assert empty_closed() == 0
+    Run._unscoped.filter(pk=run.pk).update(last_seq=3)
+    assert list(integrity.runs()) == []
 
 
 @pytest.mark.django_db
