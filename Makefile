@@ -1,7 +1,7 @@
 # Magnet: `make run` starts everything, `make test` and `make lint` check it. Only Python 3.11 or newer is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format lock schema clean
+.PHONY: help run test test-all lint format lock schema examples clean
 
 export PYTHON
 VENV := .venv
@@ -41,6 +41,11 @@ format: ## Format the code
 schema: ## Write the OpenAPI snapshot
 	@sh .ci/environment requirements-dev.lock
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+examples: ## Play the API's examples against a web process, and record its answers
+	@sh .ci/environment requirements-dev.lock
+	MAGNET_RECORD_EXAMPLES=1 $(BIN)/python -m pytest magnet/tests/test_examples.py -k answered
+	$(MAKE) --no-print-directory schema
 
 lock: ## Resolve requirements*.txt into the lock files
 	rm -rf $(VENV)-lock

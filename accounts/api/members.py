@@ -7,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.examples import GROUPS, MEMBERS
 from accounts.api.serializers import UserSerializer
 from accounts.api.sharing import MAX_SHARED_WITH, MemberField
 from accounts.groups import group_create, group_delete, group_update
@@ -73,6 +74,7 @@ class GroupSerializer(serializers.ModelSerializer[Group]):
 class MemberViewSet(ConfigurationViewSet):
     """Who belongs to the workspace, and as what."""
 
+    examples = MEMBERS
     model = Membership  # type: ignore[assignment]  # its workspace is a part of it, so it is queried by it
     permissions: ClassVar[dict[str, Permission | None]] = {**ADMINISTER}
     serializer_class = MemberSerializer
@@ -110,6 +112,7 @@ class MemberViewSet(ConfigurationViewSet):
 class GroupViewSet(ConfigurationViewSet):
     """Groups of members. They give no role; tools are shared with them."""
 
+    examples = GROUPS
     model = Group
     permissions: ClassVar[dict[str, Permission | None]] = {**ADMINISTER}
     serializer_class = GroupSerializer

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api.authentication import Credentials
+from accounts.api.examples import API_KEYS, AUDIT_EVENTS, SESSION, WORKSPACES
 from accounts.api.serializers import (
     ApiKeySerializer,
     AuditEventSerializer,
@@ -47,6 +48,7 @@ from core.ids import is_uuid
 class SessionView(PrincipalMixin, APIView):
     """Who am I; log in; log out."""
 
+    examples = SESSION
     permissions = {"get": None, "delete": None}
 
     def permission_for(self, action: str) -> Permission | None:
@@ -112,6 +114,7 @@ class SessionView(PrincipalMixin, APIView):
 class WorkspaceViewSet(ListRetrieve):
     """The workspaces that the caller belongs to. Creating one takes a superuser."""
 
+    examples = WORKSPACES
     permissions: ClassVar[dict[str, Permission | None]] = dict.fromkeys(
         ("list", "retrieve", "create", "partial_update", "metadata")
     )
@@ -171,6 +174,7 @@ class WorkspaceViewSet(ListRetrieve):
 class ApiKeyViewSet(ListRetrieve):
     """API keys: one's own; an admin of the workspace sees and revokes all of them."""
 
+    examples = API_KEYS
     model = ApiKey
     permissions: ClassVar[dict[str, Permission | None]] = {
         "list": Permission.READ_OWN,
@@ -237,6 +241,7 @@ class ApiKeyViewSet(ListRetrieve):
 class AuditEventViewSet(ListRetrieve):
     """Who changed what in this workspace, when and from where; and how its members signed in."""
 
+    examples = AUDIT_EVENTS
     model = AuditEvent  # type: ignore[assignment]  # kept by itself: its rows refer to nothing
     permissions: ClassVar[dict[str, Permission | None]] = {"list": Permission.AUDIT, "retrieve": Permission.AUDIT}
     serializer_class = AuditEventSerializer

@@ -1,53 +1,74 @@
-"""One request and one answer of each operation: shown by the documentation, sent by a test.
+"""One request and one answer of each operation: shown by the documentation, and played by a test.
 
-They stand beside the views, in `<app>/api/examples.py`, and a view names its own as `examples`. All of them tell one
-story: what `create` sends is the object that `row` shows, and an id that one example names is the same object wherever
-it stands. `magnet/tests/test_examples.py` plays that story against a running web process.
+Requests are written by hand, beside the views, in `<app>/api/examples.py`. Answers are recorded from the running
+platform by `make examples`, into `<app>/api/answers.json`, so that none is invented. All of them tell one story, over
+what a new platform comes with; `magnet/tests/test_examples.py` plays it against a web process.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import cache
 from typing import Any
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-ROW_ACTIONS = frozenset({"retrieve", "create", "partial_update"})
+from django.conf import settings
 
 
 @dataclass(frozen=True)
 class Examples:
     """Of one view.
 
-    row: the object as `retrieve`, `create` and `partial_update` answer it; `list` answers a page of it.
-    requests, answers: by action (of a viewset) or by method (`get`, `post` of another view); an answer that is not
-    the row's. listed: a row of the list, where that shows less. path: values of the path's parameters; without `id`
-    there, it is the row's slug or id. A text is an answer as it is: a stream of events, or the content of a file.
+    requests: bodies by action (of a viewset) or by method (`post` of another view). path: values of the path's
+    parameters; paths: the same for single actions. A value such as `rag_tools_query#/id` is what the example of that
+    operation answers at that place.
     """
 
-    row: Mapping[str, Any] | None = None
-    listed: Mapping[str, Any] | None = None
     requests: Mapping[str, Any] = field(default_factory=dict)
-    answers: Mapping[str, Any] = field(default_factory=dict)
     path: Mapping[str, Any] = field(default_factory=dict)
+    paths: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def request(self, action: str) -> Any:
-        """The body that the example of this action sends; None when it has none."""
-        return self.requests.get(action)
-
-    def answer(self, action: str) -> Any:
-        """What this action answers; None when it is not told, or when it answers nothing."""
-        if action in self.answers:
-            return self.answers[action]
-        if action == "list":
-            row = self.listed or self.row
-            return None if row is None else {"results": [row], "next": None, "prev": None}
-        return self.row if action in ROW_ACTIONS else None
-
-    def parameter(self, name: str) -> Any:
-        """The value of a path's parameter; None when no example tells it."""
-        if name in self.path or name != "id" or self.row is None:
-            return self.path.get(name)
-        return self.row.get("slug") or self.row.get("id")
+    def path_of(self, action: str) -> dict[str, Any]:
+        return {**self.path, **self.paths.get(action, {})}
 
 
 NONE = Examples()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an operation answered. events: the beginning of the stream that it can answer too."""
+
+    status: int
+    body: Any = None
+    events: str | None = None
+
+
+def is_reference(value: Any) -> bool:
+    """Whether it names a place in the answer of another example."""
+    return isinstance(value, str) and "#/" in value
+
+
+def place_in(answer: Any, reference: str) -> Any:
+    """What stands at the place that the reference names. Raises LookupError where there is none."""
+    for name in reference.partition("#/")[2].split("/"):
+        answer = answer[int(name)] if isinstance(answer, list) else answer[name]
+    return answer
+
+
+@cache
+def recorded() -> dict[str, Answer]:
+    """All recorded answers, by operation."""
+    found: dict[str, Answer] = {}
+    for app in settings.OUR_APPS:
+        path = settings.BASE_DIR / app / "api" / "answers.json"
+        if path.exists():
+            found |= {name: Answer(**answer) for name, answer in json.loads(path.read_text()).items()}
+    return found
+
+
+def as_recorded(value: Any) -> Any:
+    """A value of a path as the documentation shows it; None for a reference to what is not recorded."""
+    if not is_reference(value):
+        return value
+    answer = recorded().get(value.partition("#/")[0])
+    return None if answer is None else place_in(answer.body, value)

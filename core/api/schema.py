@@ -14,7 +14,7 @@ from rest_framework.viewsets import ViewSetMixin
 
 from core.access import Permission
 from core.api import schema_parts as parts
-from core.api.examples import NONE, Examples
+from core.api.examples import NONE, Examples, as_recorded, is_reference, recorded
 from core.api.idempotency import REPLAYED
 from core.api.sse import CONTENT_TYPE as EVENT_STREAM
 from core.api.views import PrincipalMixin
@@ -126,6 +126,11 @@ class MagnetSchema(AutoSchema):
 
     # --- what goes in
 
+    def get_request_serializer(self) -> Any:
+        """What the view says that it takes, where that is not its serializer."""
+        described = getattr(self.view, "described_form", None)
+        return (described(self.action) if described else None) or super().get_request_serializer()
+
     def get_operation(self, *args: Any, **kwargs: Any) -> Described | None:
         operation: Described | None = super().get_operation(*args, **kwargs)
         if operation is None or self.guarded is None:
@@ -156,23 +161,23 @@ class MagnetSchema(AutoSchema):
         for parameter in resolved:
             if parameter["name"] == "id":
                 parameter.update(self._reference())
-            example = self.examples.parameter(parameter["name"])
-            if example is not None:
-                parameter["example"] = example
+            value = as_recorded(self.examples.path_of(self.action).get(parameter["name"]))
+            if value is not None:
+                parameter["example"] = value
         return resolved
 
     def _reference(self) -> Described:
-        """`id` is an id, or a slug where the first resource of the path has slugs."""
+        """`id` is an id; a slug, too, where the first resource of the path has slugs."""
         model: Any = getattr(self.view, "parent_model", None) or self.row_model
-        by_slug = model is None or hasattr(model, "slug") or isinstance(self.examples.parameter("id"), str)
-        example = str(self.examples.parameter("id") or "")
-        if re.fullmatch(r"[0-9a-f-]{36}", example) or not by_slug:
+        value = self.examples.path_of(self.action).get("id")
+        by_slug = model is None or hasattr(model, "slug") or not is_reference(value)
+        if not by_slug:
             return {"schema": {"type": "string", "format": "uuid"}, "description": "Its id."}
         return {"schema": {"type": "string"}, "description": "Its id or slug."}
 
     def _show_request(self, operation: Described) -> None:
         """The example of the body, in the form that the view reads first."""
-        example, content = self.examples.request(self.action), operation.get("requestBody", {}).get("content", {})
+        example, content = self.examples.requests.get(self.action), operation.get("requestBody", {}).get("content", {})
         if example is not None and content:
             form = "application/json" if "application/json" in content else next(iter(content))
             content[form]["example"] = example
@@ -186,7 +191,7 @@ class MagnetSchema(AutoSchema):
         for status, body in bodies.items():
             body["description"] = body.get("description") or "As asked."
             body["headers"] = {**parts.headers_of(*self._headers(status)), **body.get("headers", {})}
-            self._show_answer(body)
+            self._show_answer(status, body)
         return {**bodies, **parts.problem_answers(self.problem_statuses() - {int(status) for status in bodies})}
 
     def _headers(self, status: str) -> list[str]:
@@ -200,11 +205,12 @@ class MagnetSchema(AutoSchema):
             names.append(REPLAYED)
         return names if self.is_open else [*names, *parts.OF_RATES]
 
-    def _show_answer(self, body: Described) -> None:
-        answer = self.examples.answer(self.action)
-        events = self.examples.answer(f"{self.action}:events")
+    def _show_answer(self, status: str, body: Described) -> None:
+        answer = recorded().get(self.get_operation_id())
+        if answer is None or str(answer.status) != status:
+            return
         for form, content in body.get("content", {}).items():
-            shown = events if form == EVENT_STREAM and events is not None else answer
+            shown = answer.events if form == EVENT_STREAM else answer.body
             if shown is not None:
                 content["example"] = shown
 
@@ -227,6 +233,13 @@ class MagnetSchema(AutoSchema):
         return statuses
 
     # --- forms
+
+    def _map_serializer_field(self, field: Any, direction: Any, bypass_extensions: bool = False) -> Any:
+        """Any JSON value may be null without being said to be one of anything and null: null would be both."""
+        schema = super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
+        if isinstance(schema, dict) and schema.get("oneOf") == [{}, {"type": "null"}]:
+            return {name: value for name, value in schema.items() if name != "oneOf"}
+        return schema
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Described:
         """An answer holds all its fields; only plain serializers leave out what need not be given."""

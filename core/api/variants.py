@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -32,6 +33,19 @@ class VariantViewSet(ListRetrieve):
     ordering = ("-number", "id")
     ordering_fields = ("number", "created_at", "updated_at")
     filterset_fields = {"status": ["exact"], "is_active": ["exact"]}
+
+    def described_form(self, action: str) -> Any:
+        """The form of a new draft for the description: nothing is demanded, and it may name what it copies."""
+        if action != "create":
+            return None
+        form: Any = self.serializer_class
+        meta = type("Meta", (form.Meta,), {"fields": (*form.Meta.fields, "copy_of")})
+        copied = serializers.IntegerField(
+            min_value=1, required=False, help_text="The number of the variant to copy; left out: the newest."
+        )
+        name = form.__name__.replace("Serializer", "DraftSerializer")
+        draft = type(name, (form,), {"Meta": meta, "copy_of": copied, "__doc__": form.__doc__})
+        return draft(partial=True)
 
     def parent(self) -> ConfigurationModel:
         rows = self.parent_model.objects.for_workspace(self.principal.workspace_id)

@@ -16,6 +16,7 @@ from core.access import Permission, Principal
 from core.api.parsers import StrictJSONParser
 from core.api.views import ConfigurationViewSet, ListRetrieve, find
 from core.exceptions import NotFound
+from knowledge.api.examples import DOCUMENTS, KNOWLEDGE_SOURCES, SOURCE_DOCUMENTS
 from knowledge.api.serializers import (
     AcceptedSerializer,
     ChunkSerializer,
@@ -54,6 +55,7 @@ ORDERINGS = ("title", "created_at", "updated_at", "size")
 class KnowledgeSourceViewSet(ConfigurationViewSet):
     """Knowledge sources: where documents come from and how they are indexed."""
 
+    examples = KNOWLEDGE_SOURCES
     model = KnowledgeSource
     serializer_class = KnowledgeSourceSerializer
     ordering = ("name", "id")
@@ -95,6 +97,7 @@ def accepted(document: Document, job: Job | None) -> Response:
 class SourceDocumentViewSet(ListRetrieve):
     """The documents of one source, and the way in for new ones."""
 
+    examples = SOURCE_DOCUMENTS
     model = Document
     permissions = {"create": Permission.INGEST, "replace": Permission.INGEST}
     serializer_class = DocumentSerializer
@@ -153,6 +156,7 @@ class SourceDocumentViewSet(ListRetrieve):
 class DocumentViewSet(ListRetrieve):
     """Documents of the workspace."""
 
+    examples = DOCUMENTS
     model = Document
     permissions = {"destroy": Permission.INGEST, "retry": Permission.INGEST, "text": Permission.READ,
                    "file": Permission.READ}  # fmt: skip
@@ -201,6 +205,7 @@ class DocumentViewSet(ListRetrieve):
 class DocumentChunkViewSet(ListRetrieve):
     """The passages of one document, in order."""
 
+    examples = DOCUMENTS
     model = Chunk
     serializer_class = ChunkSerializer
     ordering = ("ordinal", "id")

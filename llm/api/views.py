@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from core.access import Permission, Principal
 from core.api.views import ConfigurationViewSet, ListRetrieve, find
+from llm.api.examples import MODEL_PRICES, MODELS, PROVIDERS
 from llm.api.filters import ModelFilters, ProviderFilters
 from llm.api.serializers import ModelPriceSerializer, ModelSerializer, ProviderSerializer, TrialSerializer
 from llm.models import Model, ModelPrice, Provider
@@ -29,6 +30,7 @@ from observability.tracing import recording, start_trace
 class ProviderViewSet(ConfigurationViewSet):
     """Vendors' endpoints. Changing them takes an admin; their keys are never shown."""
 
+    examples = PROVIDERS
     model = Provider
     permissions: ClassVar[dict[str, Permission]] = dict.fromkeys(
         ("create", "partial_update", "destroy"), Permission.ADMINISTER
@@ -52,6 +54,7 @@ class ProviderViewSet(ConfigurationViewSet):
 class ModelViewSet(ConfigurationViewSet):
     """Models that can be used here."""
 
+    examples = MODELS
     model = Model
     calls_models = frozenset({"test"})
     serializer_class = ModelSerializer
@@ -95,6 +98,7 @@ class ModelViewSet(ConfigurationViewSet):
 class ModelPriceViewSet(ListRetrieve):
     """The prices of a model, newest first. They are added and never changed; adding takes an admin."""
 
+    examples = MODEL_PRICES
     model = ModelPrice
     permissions: ClassVar[dict[str, Permission]] = {"create": Permission.ADMINISTER}
     serializer_class = ModelPriceSerializer

@@ -10,6 +10,7 @@ from core.access import Permission
 from core.api.filters import Filters
 from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, ScopedRelatedField
 from core.api.views import ConfigurationViewSet
+from observability.api.examples import BUDGETS
 from observability.budget_models import Budget
 from observability.budget_services import budget_create, budget_delete, budget_update
 from observability.budgets.standing import Standing, standings
@@ -81,6 +82,7 @@ class BudgetFilters(Filters):
 class BudgetViewSet(ConfigurationViewSet):
     """Limits of what is spent. Changing them takes an admin."""
 
+    examples = BUDGETS
     model = Budget
     permissions: ClassVar[dict[str, Permission]] = dict.fromkeys(
         ("create", "partial_update", "destroy"), Permission.ADMINISTER

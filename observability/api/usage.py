@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from core.access import Permission, Principal
 from core.api.views import PrincipalMixin
 from core.exceptions import FieldError, InvalidInput
+from observability.api.examples import USAGE
 from observability.usage.export import CONTENT_TYPE, csv_response, csv_rows
 from observability.usage.labels import labels
 from observability.usage.query import GroupBy, Interval, UsageQuery, choice_of, period_of, zone_of
@@ -116,6 +117,7 @@ def _row_json(row: UsageRow, names: Mapping[str, str]) -> dict[str, Any]:
 class UsageView(PrincipalMixin, APIView):
     """Usage of the workspace."""
 
+    examples = USAGE
     permissions: ClassVar[dict[str, Permission | None]] = {"get": Permission.READ}
     renderer_classes = (JSONRenderer, CsvRenderer)
 

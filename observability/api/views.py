@@ -20,6 +20,7 @@ from core.api.sse import EventStreamRenderer, last_event_id, stream_response
 from core.api.views import AsyncAPIView, ListRetrieve, find
 from core.api.watch import Watch, watched
 from core.exceptions import PermissionRefused
+from observability.api.examples import JOBS, RUNS, TRACES
 from observability.api.serializers import (
     JobSerializer,
     RunDetailSerializer,
@@ -47,6 +48,7 @@ LAST_EVENT_ID = OpenApiParameter(
 class JobViewSet(ListRetrieve):
     """Long work: what runs, how far it is, why it ended."""
 
+    examples = JOBS
     model = Job
     follows_job = False
     permissions = {"cancel": Permission.INGEST, "retry": Permission.INGEST}
@@ -78,6 +80,7 @@ class JobViewSet(ListRetrieve):
 class JobEventsView(AsyncAPIView):
     """The progress of a job as server-sent events."""
 
+    examples = JOBS
     renderer_classes = (JSONRenderer, EventStreamRenderer)
 
     @extend_schema(operation_id="jobs_events", responses={(200, "text/event-stream"): OpenApiTypes.STR})
@@ -126,6 +129,7 @@ def _shown(principal: Principal, job_id: uuid.UUID) -> dict[str, Any] | None:
 class RunViewSet(ListRetrieve):
     """Executions of tools. A viewer sees that they happened; what was said is for their author and operators."""
 
+    examples = RUNS
     model = Run
     permissions = {"list": Permission.READ_OWN, "retrieve": Permission.READ_OWN}
     ordering = ("-id",)
@@ -148,6 +152,7 @@ class RunViewSet(ListRetrieve):
 
 
 class _OneRunView(AsyncAPIView):
+    examples = RUNS
     permissions = {"get": Permission.READ_OWN, "post": Permission.RUN}
 
     def find(self, id: str, principal: Principal) -> Run:
@@ -191,6 +196,7 @@ class RunCancelView(_OneRunView):
 class TraceViewSet(ListRetrieve):
     """What a run did, step by step."""
 
+    examples = TRACES
     model = Trace
     permissions = {"list": Permission.READ_OWN, "retrieve": Permission.READ_OWN}
     ordering = ("-id",)

@@ -10,12 +10,14 @@ from core.access import Principal
 from observability.api.runs import RunView
 from observability.runs.work import Started
 from plugins.contracts import ChatMessage, MessageRole
+from prompts.api.examples import PROMPT_RUN
 from prompts.api.serializers import PromptAnswer, PromptRunRequest
 from prompts.running import prompt_start
 from prompts.selectors import prompts_to_run
 
 
 class PromptRunView(RunView):
+    examples = PROMPT_RUN
     form = PromptRunRequest
 
     @extend_schema(

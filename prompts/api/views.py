@@ -6,6 +6,7 @@ from accounts.api.sharing import HidesUnshared
 from core.access import Permission, Principal
 from core.api.variants import VariantViewSet
 from core.api.views import ConfigurationViewSet
+from prompts.api.examples import PROMPT_TEMPLATES, PROMPT_VARIANTS
 from prompts.api.serializers import PromptTemplateSerializer, PromptVariantSerializer
 from prompts.models import PromptTemplate, PromptVariant
 from prompts.selectors import prompts_to_run
@@ -15,6 +16,7 @@ from prompts.services import prompt_create, prompt_delete, prompt_update
 class PromptTemplateViewSet(HidesUnshared, ConfigurationViewSet):
     """Instructions with variables."""
 
+    examples = PROMPT_TEMPLATES
     model = shared_model = PromptTemplate
     permissions = {"list": Permission.READ_OWN, "retrieve": Permission.READ_OWN}
     serializer_class = PromptTemplateSerializer
@@ -41,6 +43,7 @@ class PromptTemplateViewSet(HidesUnshared, ConfigurationViewSet):
 class PromptVariantViewSet(HidesUnshared, VariantViewSet):
     """Variants of a prompt template."""
 
+    examples = PROMPT_VARIANTS
     model = PromptVariant
     parent_model = shared_model = PromptTemplate
     serializer_class = PromptVariantSerializer

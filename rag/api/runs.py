@@ -11,12 +11,14 @@ from observability.api.runs import RunView
 from observability.runs.work import Started
 from plugins.contracts import MessageRole
 from rag.answering.engine import Question, Turn
+from rag.api.examples import RAG_QUERY, RETRIEVAL_SEARCH
 from rag.api.serializers import AnswerSerializer, QueryRequest, SearchAnswer, SearchRequest
 from rag.running import question_start, search_start
 from rag.selectors import rag_tools_of, retrieval_tools_of
 
 
 class RagQueryView(RunView):
+    examples = RAG_QUERY
     form = QueryRequest
 
     @extend_schema(
@@ -38,6 +40,7 @@ class RagQueryView(RunView):
 
 
 class RetrievalSearchView(RunView):
+    examples = RETRIEVAL_SEARCH
     form = SearchRequest
 
     @extend_schema(

@@ -19,6 +19,7 @@ from core.models import ConfigurationModel
 from knowledge.models import KnowledgeSource
 from llm.models import Model
 from observability.api.serializers import RunAnswer, TurnSerializer
+from observability.choices import RunStatus
 from prompts.models import PromptTemplate
 from rag.models import MAX_TOP_K, RagTool, RagVariant, RetrievalTool, RetrievalVariant
 
@@ -135,6 +136,12 @@ class PassageSerializer(serializers.Serializer[Any]):
 
 class SearchAnswer(serializers.Serializer[Any]):
     id = serializers.UUIDField(help_text="The run.")
+    kind = serializers.CharField()
+    status = serializers.ChoiceField(choices=RunStatus.values)
+    finish_reason = serializers.CharField(allow_null=True)
+    conversation_id = serializers.UUIDField(allow_null=True)
+    message_id = serializers.UUIDField(allow_null=True)
+    duration_ms = serializers.IntegerField()
     results = PassageSerializer(many=True)
     degraded = serializers.ListField(child=serializers.CharField(), help_text="Searches that were down: `dense`.")
     timings = serializers.DictField(child=serializers.FloatField(), help_text="Milliseconds by stage.")

@@ -7,6 +7,7 @@ from core.access import Permission, Principal
 from core.api.variants import VariantViewSet
 from core.api.views import ConfigurationViewSet
 from core.models import ConfigurationModel
+from rag.api.examples import RAG_TOOLS, RAG_VARIANTS, RETRIEVAL_TOOLS, RETRIEVAL_VARIANTS
 from rag.api.serializers import (
     RagToolSerializer,
     RagVariantSerializer,
@@ -36,6 +37,7 @@ class _ToolViewSet(HidesUnshared, ConfigurationViewSet):
 class RetrievalToolViewSet(_ToolViewSet):
     """Retrieval tools: query in, ranked passages out."""
 
+    examples = RETRIEVAL_TOOLS
     model = shared_model = RetrievalTool
     serializer_class = RetrievalToolSerializer
 
@@ -50,6 +52,7 @@ class RetrievalToolViewSet(_ToolViewSet):
 class RagToolViewSet(_ToolViewSet):
     """RAG tools: question in, cited answer out."""
 
+    examples = RAG_TOOLS
     model = shared_model = RagTool
     serializer_class = RagToolSerializer
 
@@ -64,6 +67,7 @@ class RagToolViewSet(_ToolViewSet):
 class RetrievalVariantViewSet(HidesUnshared, VariantViewSet):
     """Variants of a retrieval tool."""
 
+    examples = RETRIEVAL_VARIANTS
     model = RetrievalVariant
     parent_model = shared_model = RetrievalTool
     serializer_class = RetrievalVariantSerializer
@@ -75,6 +79,7 @@ class RetrievalVariantViewSet(HidesUnshared, VariantViewSet):
 class RagVariantViewSet(HidesUnshared, VariantViewSet):
     """Variants of a RAG tool."""
 
+    examples = RAG_VARIANTS
     model = RagVariant
     parent_model = shared_model = RagTool
     serializer_class = RagVariantSerializer
