@@ -33,7 +33,7 @@ class SpanStatus(TextChoices):
 
 
 class ObservabilityLevel(TextChoices):
-    """How much of what was said is kept (ADR 12)."""
+    """How much of what was said is kept (ADR 15)."""
 
     NONE = "none", _("None: no contents, also not of the run itself once it is over")
     METADATA = "metadata", _("Metadata: the run keeps question and answer, its trace only ids and sizes")

@@ -1,4 +1,4 @@
-"""The column of a variant that says how much its runs keep (ADR 12)."""
+"""The column of a variant that says how much its runs keep (ADR 15)."""
 
 from typing import Any
 

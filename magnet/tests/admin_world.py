@@ -85,7 +85,8 @@ def _models(made: World) -> None:
         principal=made.principal, values={**_names(made, "provider"), "type": ProviderType.LOCAL}
     )
     made.rows[Provider] = provider
-    for kind in ModelKind:
+    # The embedding model is the last: rows that depend on it show what uses a model.
+    for kind in (ModelKind.CHAT, ModelKind.RERANK, ModelKind.EMBEDDING):
         values = {**_names(made, kind.value), "provider": provider, "kind": kind, "identifier": kind.value}
         made.rows[Model] = model_create(principal=made.principal, values={**values, "is_default": True})
 

@@ -189,7 +189,7 @@ def test_model_and_its_provider_are_changed_and_deleted(north):
     provider = Provider.objects.for_workspace(north.workspace.pk).get(slug="v")
     data = {
         "name": "M", "slug": "m", "provider": provider.pk, "kind": "chat", "identifier": "m", "is_active": "on",
-        "max_input_tokens": 4000, "timeout_seconds": 30,
+        "max_input_tokens": 4000, "timeout_seconds": 30, "prices-TOTAL_FORMS": 0, "prices-INITIAL_FORMS": 0,
     }  # fmt: skip
     boss.post("/admin/llm/model/add/", data)
     model = Model.objects.for_workspace(north.workspace.pk).get(slug="m")

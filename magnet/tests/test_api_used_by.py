@@ -4,6 +4,7 @@ import pytest
 
 from core.access import Role
 from knowledge.models import KnowledgeSource
+from llm.choices import ModelKind
 from llm.models import Model, Provider
 from magnet.tests.admin_world import url
 from magnet.tests.api_walk import PREFIX, client_of
@@ -14,7 +15,7 @@ USED = [
     (PromptTemplate, "prompt-templates", {("rag_tool", "north qa")}),
     (RetrievalTool, "retrieval-tools", {("rag_tool", "north qa")}),
     (KnowledgeSource, "knowledge-sources", {("retrieval_tool", "north search")}),
-    (Provider, "providers", {("model", "north chat"), ("model", "north embedding")}),
+    (Provider, "providers", {("model", f"north {kind}") for kind in ModelKind.values}),
     (Model, "models", {("knowledge_source", "north source")}),
 ]
 
