@@ -15,6 +15,7 @@ PROVIDERS = Examples(
         "partial_update": {"description": "The server in the attic."},
     },
     path={"id": "own-vllm"},
+    paths={"available_models": {"id": "openai"}},
 )
 
 MODELS = Examples(

@@ -129,3 +129,17 @@ class TrialSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(source="replied", help_text="The model that replied, as the vendor names it.")
     text = serializers.CharField(help_text="Of a chat model.")
     dimensions = serializers.IntegerField(allow_null=True, help_text="Of an embedding model.")
+
+
+class AvailableModelSerializer(serializers.Serializer[Any]):
+    """A model that a provider offers."""
+
+    identifier = serializers.CharField(help_text="As `identifier` of a model takes it.")
+    kind = serializers.CharField(help_text="chat, embedding or rerank; empty where the vendor does not say.")
+    title = serializers.CharField(help_text="The vendor's name for people, where it has one.")
+
+
+class AvailableModelsSerializer(serializers.Serializer[Any]):
+    """All that the vendor lists, on one page."""
+
+    results = AvailableModelSerializer(many=True)

@@ -11,9 +11,16 @@ from core.access import Permission, Principal
 from core.api.views import ConfigurationViewSet, ListRetrieve, find
 from llm.api.examples import MODEL_PRICES, MODELS, PROVIDERS
 from llm.api.filters import ModelFilters, ProviderFilters
-from llm.api.serializers import ModelPriceSerializer, ModelSerializer, ProviderSerializer, TrialSerializer
+from llm.api.serializers import (
+    AvailableModelsSerializer,
+    ModelPriceSerializer,
+    ModelSerializer,
+    ProviderSerializer,
+    TrialSerializer,
+)
 from llm.models import Model, ModelPrice, Provider
 from llm.price_services import price_add
+from llm.providers.asking import available_models
 from llm.services import (
     model_breaker_reset,
     model_create,
@@ -32,9 +39,11 @@ class ProviderViewSet(ConfigurationViewSet):
 
     examples = PROVIDERS
     model = Provider
-    permissions: ClassVar[dict[str, Permission]] = dict.fromkeys(
-        ("create", "partial_update", "destroy"), Permission.ADMINISTER
-    )
+    calls_models = frozenset({"available_models"})
+    permissions: ClassVar[dict[str, Permission]] = {
+        **dict.fromkeys(("create", "partial_update", "destroy"), Permission.ADMINISTER),
+        "available_models": Permission.MANAGE,
+    }
     serializer_class = ProviderSerializer
     filterset_class = ProviderFilters
     ordering = ("name", "id")
@@ -49,6 +58,13 @@ class ProviderViewSet(ConfigurationViewSet):
 
     def delete_object(self, instance: Any) -> None:
         provider_delete(instance, principal=self.principal)
+
+    @extend_schema(request=None, responses=AvailableModelsSerializer)
+    def available_models(self, request: Request, id: str) -> Response:
+        """Ask the vendor which models it offers, which also tests address and credentials. A 502 says what the vendor
+        says."""
+        found = async_to_sync(available_models)(self.get_object())
+        return Response(AvailableModelsSerializer({"results": found}).data)
 
 
 class ModelViewSet(ConfigurationViewSet):

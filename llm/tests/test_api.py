@@ -44,6 +44,26 @@ def provider(admin, scripted_provider_row) -> Provider:
     return scripted_provider_row(admin.workspace, slug="scripted")
 
 
+def test_a_vendors_models_are_listed(operator, provider):
+    answer = operator.post(f"{PROVIDERS}scripted/available-models")
+
+    assert answer.status_code == 200
+    kinds = {one["identifier"]: one["kind"] for one in answer.json()["results"]}
+    assert (kinds["ok"], kinds["embed"]) == ("chat", "embedding")
+
+
+def test_a_refused_key_is_told_in_the_vendors_words_and_without_the_key(operator, provider, caplog):
+    provider.api_key = "unauthorized-key-0123456789"
+    provider.save()
+
+    answer = operator.post(f"{PROVIDERS}scripted/available-models")
+
+    assert answer.status_code == 502
+    assert "HTTP 401" in answer.json()["detail"]
+    assert "Incorrect API key provided" in answer.json()["detail"]
+    assert "unauthorized-key" not in answer.content.decode() + caplog.text
+
+
 def change(client: APIClient, path: str, body: dict, version: str = "*"):
     return client.patch(path, body, headers={"If-Match": version})
 

@@ -13,8 +13,8 @@ from prompts.models import PromptTemplate
 
 OPERATIONS = operations()
 DETAILS = [one for one in OPERATIONS if "<str:id>" in one.route]
-# A model's trial asks its provider, which is not there; only a superuser's new workspace is looked at.
-LEFT_OUT = {"POST models/<str:id>/test", "POST workspaces/"}
+# A trial of a model or provider asks the vendor, which is not there; only a superuser's new workspace is looked at.
+LEFT_OUT = {"POST models/<str:id>/test", "POST providers/<str:id>/available-models", "POST workspaces/"}
 BODIES = [one for one in OPERATIONS if one.method in {"POST", "PATCH", "PUT"} and str(one) not in LEFT_OUT]
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id"}
 READS_JSON = {"create", "partial_update", "replace"}

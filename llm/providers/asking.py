@@ -1,0 +1,26 @@
+"""Asking a provider which models it offers: it shows whether address and credentials are right, and costs nothing."""
+
+import asyncio
+
+from core.exceptions import UpstreamError
+from llm.models import Provider
+from llm.providers.registry import connect_row
+from plugins.contracts import ListedModel, ProviderFailure
+
+SECONDS = 20.0
+
+
+async def available_models(row: Provider) -> tuple[ListedModel, ...]:
+    """The vendor's list. Raises UpstreamError with what the vendor says itself, credentials taken out: it is for those
+    who configure the provider, and stands in no log and no trace."""
+    provider = connect_row(row, SECONDS)
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await provider.list_models()
+    except TimeoutError:
+        raise UpstreamError("The model provider did not answer in time.") from None
+    except ProviderFailure as failure:
+        said = f' It says: "{failure.vendor_message}"' if failure.vendor_message else ""
+        raise UpstreamError(f"{failure.message}{said}", hint=f"Provider '{row.slug}'.") from None
+    finally:
+        await provider.close()
