@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
 CODES = {"not_authenticated": "invalid_api_key", "rate_limited": "rate_limit_exceeded"}
+CLIENTS_WAIT_SECONDS = 60
+"""The official clients wait so long at most; one that is told to come back later tries again at once."""
 # Another try right away would end the same: these say so to the official clients, which repeat 409, 429 and 5xx.
 FINAL = frozenset({"conflict", "upstream_error", "invalid_output", "illegal_transition", "budget_exceeded"})
 
@@ -73,7 +75,7 @@ def headers_of(problem: Mapping[str, Any], error: BaseException | None = None) -
         headers["Retry-After"] = str(int(retry_after))
     if problem["status"] == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="magnet"'
-    if problem["code"] in FINAL and not retry_after:
+    if problem["code"] in FINAL and not 0 < int(retry_after or 0) <= CLIENTS_WAIT_SECONDS:
         headers["X-Should-Retry"] = "false"
     return headers
 

@@ -1,7 +1,6 @@
 """From a request's body to what is asked for: both ways of chatting become the same `Asked`."""
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -199,7 +198,7 @@ def _image(part: OpenAIPart, where: str) -> Image:
         raise refused(where, "An image is sent in the request, as a data: URL of a PNG, JPEG, WebP or GIF in base64.")
     try:
         return Image(base64.b64decode(given[found.end() :], validate=True), found[1])
-    except binascii.Error:
+    except ValueError:  # of the alphabet, and of letters beyond ASCII
         raise refused(where, "This image is no base64.") from None
 
 
@@ -218,7 +217,7 @@ def _output(given: Any, where: str) -> OutputFormat | None:
 
 
 def _effort(given: Any) -> ReasoningEffort | None:
-    return ReasoningEffort(given) if given in set(ReasoningEffort) else None
+    return ReasoningEffort(given) if isinstance(given, str) and given in set(ReasoningEffort) else None
 
 
 def _tool(given: Mapping[str, Any], where: str) -> ToolSpec:

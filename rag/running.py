@@ -16,7 +16,7 @@ from observability.runs.work import Closing, Started, Work
 from observability.services import run_create
 from observability.tracing import level_of, start_trace
 from rag.answering.answer import answer_object, incomplete
-from rag.answering.engine import AnswerState, Question, answer, settle
+from rag.answering.engine import MAX_QUESTION_CHARS, AnswerState, Question, answer, settle
 from rag.models import RagTool, RagVariant, RetrievalTool
 from rag.retrieval.engine import Retrieved
 from rag.retrieval.run import SearchState, search_events
@@ -35,11 +35,14 @@ def question_start(
 ) -> Started:
     """Prepare a question to a RAG tool. max_tokens: of the answer; it narrows what is configured, never widens it.
 
-    Raises Conflict when something that it needs is not published or indexed, InvalidInput for an empty question.
+    Raises Conflict when something that it needs is not published or indexed, InvalidInput for a question that
+    is empty or too long.
     """
     principal.require(Permission.RUN)
     if not question.text.strip():
         raise InvalidInput("The question is empty.")
+    if len(question.text) > MAX_QUESTION_CHARS:
+        raise InvalidInput(f"The question has more than {MAX_QUESTION_CHARS:,} characters.")
     pinned: RagVariant = variant_to_run(tool, variant, principal)
     plan = answer_plan(pinned)
     plan = replace(plan, max_tokens=narrower(plan.max_tokens, max_tokens))

@@ -91,8 +91,11 @@ class _AnswerView(DoorMixin, RunView):
             require_run_or_models(self.principal)
 
     def _may_read_on(self) -> None:
-        """Raises MagnetError when the caller's credentials end, or the run could not begin for them any more."""
-        find_target(self.renewed_principal(), self.reference)
+        """Raises MagnetError when the caller's credentials end, or the run could not begin for them any more.
+
+        By the row, and not by its name: that may be the name of something else by now.
+        """
+        find_target(self.renewed_principal(), f"{self.target.kind}:{self.target.row.pk}")
 
     async def answer(self, request: Request) -> Any:
         """Execute, and answer in the form that was asked for."""
@@ -113,9 +116,8 @@ class _AnswerView(DoorMixin, RunView):
 
     def _saved(self, request: Request) -> tuple[Asked, uuid.UUID, Started | None]:
         asked = self.asked(read(self.body, request.data))
-        target = find_target(self.principal, asked.model)
-        self.reference = asked.model
-        run_id, started = self.begun_once(request, lambda: run_start(self.principal, target, asked))
+        self.target = find_target(self.principal, asked.model)
+        run_id, started = self.begun_once(request, lambda: run_start(self.principal, self.target, asked))
         return asked, run_id, started
 
 

@@ -24,6 +24,7 @@ from rag.answering.markers import MarkerResolver
 from rag.choices import Resolution
 from rag.retrieval.engine import FoundPassage, RetrievalPlan, Retrieved, retrieve
 
+MAX_QUESTION_CHARS = 20_000
 NOTHING_FOUND = "I found nothing about this in the sources."
 
 

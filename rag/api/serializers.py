@@ -21,9 +21,9 @@ from llm.models import Model
 from observability.api.serializers import RunAnswer, TurnSerializer
 from observability.choices import RunStatus
 from prompts.models import PromptTemplate
+from rag.answering.engine import MAX_QUESTION_CHARS
 from rag.models import MAX_TOP_K, RagTool, RagVariant, RetrievalTool, RetrievalVariant
 
-MAX_QUESTION_CHARS = 20_000
 MAX_HISTORY = 100
 
 
