@@ -17,6 +17,8 @@ from core.exceptions import FieldError, InvalidInput
 
 HOUR = timedelta(hours=1)
 LONGEST = timedelta(days=3660)
+YEARS = range(1970, 9000)
+"""Outside of them the months and hours around a moment may be no dates any more."""
 MAX_STEPS = 2200  # three months by the hour
 
 
@@ -159,11 +161,13 @@ def _moment(name: str, text: str, zone: ZoneInfo, *, last: bool = False) -> date
         day = parse_date(text)
         found = None if day else parse_datetime(text)
         if day is not None:
-            return _midnight(day + timedelta(days=1) if last else day, zone)
-        if found is not None:
-            return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+            found = _midnight(day + timedelta(days=1) if last else day, zone)
+        elif found is not None:
+            found = (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
-        pass
+        found = None
+    if found is not None and found.year in YEARS:
+        return found
     raise refused(name, f"'{text[:100]}' is neither a date (2026-11-28) nor a time (2026-11-28T09:00:00Z).")
 
 
