@@ -18,8 +18,8 @@ def principal(role=Role.OPERATOR, scopes=frozenset(Scope)):
     ("role", "allowed"),
     [
         (Role.USER, OWN),
-        (Role.VIEWER, OWN | {Permission.READ}),
-        (Role.OPERATOR, OWN | {Permission.READ, Permission.INGEST, Permission.MANAGE}),
+        (Role.VIEWER, OWN | {Permission.READ, Permission.MODELS}),
+        (Role.OPERATOR, OWN | {Permission.READ, Permission.MODELS, Permission.INGEST, Permission.MANAGE}),
         (Role.ADMIN, set(Permission)),
     ],
 )

@@ -38,7 +38,7 @@ def assert_problem(answer, status: int, code: str = "") -> dict:
     return body
 
 
-@pytest.mark.parametrize("path", ["/api/", "/api", "/api/v1/", "/api/v2/models/", "/api/v1/nothing", "/v1", "/v1/chat"])
+@pytest.mark.parametrize("path", ["/api/", "/api", "/api/v1/", "/api/v2/models/", "/api/v1/nothing", "/v1"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_a_route_that_is_none(path, method, db):
     assert_problem(APIClient().generic(method, path), 404, "not_found")

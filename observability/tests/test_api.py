@@ -275,7 +275,7 @@ class TestDetails:
         shown = login(operator).get(path("traces/{}/", trace_of(operator))).json()
 
         outer, inner = shown["spans"]
-        assert (outer["name"], outer["parent_id"], outer["attributes"]) == ("retrieve", None, {"results": 3})
+        assert (outer["name"], outer["parent_id"], outer["attributes"]["results"]) == ("retrieve", None, 3)
         assert (inner["name"], inner["parent_id"]) == ("embeddings mini", outer["id"])
 
     def test_a_failed_job_is_retried(self):

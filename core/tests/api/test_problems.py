@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import OperationalError
@@ -101,9 +101,9 @@ def test_of_many_users_twenty_are_named():
 
 
 def test_a_user_without_a_page_in_the_api_has_no_url():
-    body = problem_of(ProtectedError("in use", {Group(pk=1, name="Sales")}))
+    body = problem_of(ProtectedError("in use", {ContentType(pk=1, model="sales")}))
 
-    assert (body["errors"][0]["name"], body["errors"][0]["url"]) == ("Sales", "")
+    assert (body["errors"][0]["name"], body["errors"][0]["url"]) == ("sales", "")
 
 
 def test_the_request_id_is_in_the_problem():
