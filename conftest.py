@@ -71,13 +71,19 @@ def _start_platform() -> None:
 
 
 def _flush_partitioned_tables_too() -> None:
-    """Transactional tests end by emptying the tables of models; partitioned ones, without a model, refer to them."""
+    """Transactional tests end by emptying the tables of models; partitioned ones, without a model, refer to them.
+
+    The partitions of indexes, which are rows too, go with them.
+    """
     from django.db.backends.postgresql.operations import DatabaseOperations
 
     flush = DatabaseOperations.sql_flush
 
     def cascading(self, style, tables, *, reset_sequences=False, allow_cascade=False):  # noqa: ARG001
-        return flush(self, style, tables, reset_sequences=reset_sequences, allow_cascade=True)
+        emptied = flush(self, style, tables, reset_sequences=reset_sequences, allow_cascade=True)
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'")
+            return [*emptied, *(f'DROP TABLE "{name}"' for (name,) in cursor.fetchall())]
 
     DatabaseOperations.sql_flush = cascading
 
