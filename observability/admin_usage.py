@@ -32,6 +32,7 @@ from observability.usage.query import (
     Preset,
     UsageQuery,
     choice_of,
+    filters_of,
     period_of,
     preset_period,
     zone_of,
@@ -125,7 +126,7 @@ class UsageAdmin(PageModelAdmin):
         query = UsageQuery(
             self.principal(request).workspace_id,
             period,
-            filters={one: asked[one.value] for one in GroupBy if one.value in asked},
+            filters=filters_of(asked),
         )
         group_by = choice_of(GroupBy, "by", asked.get("by", "")) or GroupBy.MODEL
         interval = choice_of(Interval, "step", asked.get("step", "")) or period.default_interval()

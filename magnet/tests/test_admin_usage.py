@@ -45,6 +45,11 @@ def test_totals_show_what_was_used_a_moment_ago_and_what_is_added_up(north):
     assert "north-provider/north-chat" in page
 
 
+@pytest.mark.parametrize("query", ["key=abc", "user=abc", "tool=abc"])
+def test_a_filter_that_names_nothing_is_an_empty_period(north, query):
+    assert north.client().get(f"{REPORT}?{query}").status_code == 200
+
+
 def test_change_on_the_period_before(north):
     UsageRecord._unscoped.filter(workspace=north.workspace).delete()
     use(north, timedelta(hours=30), input_tokens=100)
@@ -91,12 +96,21 @@ def test_names_of_models_cannot_break_the_page(north):
 
 
 @pytest.mark.parametrize(
-    "query", ["zone=Mars", "period=own&since=x", "by=colour", "step=hour&period=own&since=2019-01-01"]
+    "query",
+    [
+        "zone=Mars",
+        "period=own&since=x",
+        "period=own&since=0001-01-02",
+        "by=colour",
+        "step=hour&period=own&since=2019-01-01",
+        "model=%00",
+        "csv=steps&key=%00",
+    ],
 )
 def test_a_bad_address_says_what_is_wrong_and_shows_the_last_days(north, query):
     page = text(north.client().get(f"{REPORT}?{query}"))
 
-    assert re.search(r"is no time zone|neither a date|is not known|More than", page)
+    assert re.search(r"is no time zone|neither a date|is not known|More than|character NUL", page)
     assert "north-provider/north-chat" in page
 
 

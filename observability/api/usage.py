@@ -18,7 +18,7 @@ from core.exceptions import FieldError, InvalidInput
 from observability.api.examples import USAGE
 from observability.usage.export import CONTENT_TYPE, csv_response, csv_rows
 from observability.usage.labels import labels
-from observability.usage.query import GroupBy, Interval, UsageQuery, choice_of, period_of, zone_of
+from observability.usage.query import GroupBy, Interval, UsageQuery, choice_of, filters_of, period_of, zone_of
 from observability.usage.report import COUNTED, TOKENS, Figures, Level, UsageRow, usage_report, whole
 
 FORMATS = ("json", "csv")
@@ -84,7 +84,7 @@ def query_of(principal: Principal, parameters: Mapping[str, str]) -> UsageQuery:
         period=period,
         interval=choice_of(Interval, "interval", parameters.get("interval", "")),
         group_by=choice_of(GroupBy, "group_by", parameters.get("group_by", "")),
-        filters={one: parameters[one.value] for one in GroupBy if one.value in parameters},
+        filters=filters_of(parameters),
     )
 
 

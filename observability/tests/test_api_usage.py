@@ -113,6 +113,7 @@ async def test_a_file_is_neutralised_and_reads_back(query, headers):
         ("from=0001-01-01&zone=Asia/Tokyo", "/from"),
         ("from=2020-01-01&interval=hour", "/interval"),
         ("format=xml", "/format"),
+        ("tool=%00", "/tool"),
         ("model=a&model=b", "/model"),
     ],
 )

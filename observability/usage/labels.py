@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey, User
+from core.ids import is_uuid
 from observability.choices import Operation, SpanStatus
 from observability.usage.query import GroupBy
 
@@ -35,4 +36,4 @@ def labels(group_by: GroupBy, groups: Iterable[str], workspace_id: uuid.UUID) ->
 
 
 def _ids(groups: Iterable[str]) -> list[uuid.UUID]:
-    return [uuid.UUID(group) for group in groups if group]
+    return [uuid.UUID(group) for group in groups if is_uuid(group)]

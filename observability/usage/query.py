@@ -150,6 +150,15 @@ def preset_period(preset: Preset, zone: ZoneInfo, now: datetime | None = None) -
     return Period(_midnight(first, zone), _ceiling(now), zone)
 
 
+def filters_of(parameters: Mapping[str, str]) -> dict[GroupBy, str]:
+    """The filters among the parameters of an address. Raises InvalidInput for text that no row can hold."""
+    found = {one: parameters[one.value] for one in GroupBy if one.value in parameters}
+    for one, text in found.items():
+        if "\x00" in text:
+            raise refused(one.value, "Text may not hold the character NUL.")
+    return found
+
+
 def check_steps(query: UsageQuery) -> None:
     """Raises InvalidInput when the period has more steps than an answer may."""
     if query.interval is not None and query.period.length / HOUR / STEP_HOURS[query.interval] > MAX_STEPS:
