@@ -77,6 +77,7 @@ def test_keys_and_people_have_names(client, viewer):
     assert [(row["group"], row["group_name"]) for row in people] == [(str(viewer.user.pk), str(viewer.user))]
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("query, headers", [({"format": "csv"}, {}), ({}, {"Accept": "text/csv"})])
 async def test_a_file_is_neutralised_and_reads_back(query, headers):
     from asgiref.sync import sync_to_async
