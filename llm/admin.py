@@ -21,6 +21,7 @@ from core.admin import WorkspaceModelAdmin, WorkspaceRelatedFilter
 from core.admin_display import moment, number
 from core.admin_forms import WorkspaceForm
 from llm import breaker
+from llm.admin_trials import TestableModelAdmin, TestableProviderAdmin
 from llm.breaker import BreakerState
 from llm.catalogue import CAPABILITIES
 from llm.choices import ModelKind, ProviderType
@@ -114,7 +115,7 @@ class ProviderForm(WorkspaceForm):
 
 
 @admin.register(Provider)
-class ProviderAdmin(WorkspaceModelAdmin):
+class ProviderAdmin(TestableProviderAdmin):
     """Endpoints of vendors, with their credentials."""
 
     form = ProviderForm
@@ -220,7 +221,7 @@ class PriceInline(TabularInline):
 
 
 @admin.register(Model)
-class ModelAdmin(WorkspaceModelAdmin):
+class ModelAdmin(TestableModelAdmin):
     """What can be called at a provider."""
 
     list_display = (

@@ -96,7 +96,7 @@ async def stream_chat(
             failed = True
             record.failed_with(failure.kind)
             books.fail()
-            raise explained(failure, books.last) from None
+            raise explained(failure, books) from None
         finally:
             usage = last.usage or (TokenUsage() if failed else counted_usage(request, "".join(texts)))
             books.of(books.last).add(usage, last.model)
@@ -135,7 +135,7 @@ async def embed(
         except ProviderFailure as failure:
             record.failed_with(failure.kind)
             books.fail()
-            raise explained(failure, books.last) from None
+            raise explained(failure, books) from None
         finally:
             books.close(record)
             await held.settle(record)
@@ -172,7 +172,7 @@ async def rerank(
         except ProviderFailure as failure:
             record.failed_with(failure.kind)
             books.fail()
-            raise explained(failure, books.last) from None
+            raise explained(failure, books) from None
         finally:
             books.close(record)
             await held.settle(record)

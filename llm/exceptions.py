@@ -6,6 +6,11 @@ from plugins.contracts import ProviderFailure, TokenUsage
 BREAKER_OPEN, LIMIT, TOO_LARGE = "breaker_open", "limit", "too_large"
 
 
+def in_the_vendors_words(failure: ProviderFailure) -> str:
+    """Our message with what the vendor says itself, its credentials taken out. Only for those who configure it."""
+    return f'{failure.message} It says: "{failure.vendor_message}"' if failure.vendor_message else failure.message
+
+
 class ModelLimitReached(ServiceUnavailable):
     """The model's own limit of requests or tokens in a minute is used up."""
 

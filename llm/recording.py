@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.exceptions import MagnetError, PayloadTooLarge, ServiceUnavailable, UpstreamError
-from llm.exceptions import BREAKER_OPEN, LIMIT, TOO_LARGE, ModelLimitReached, ToolCallsBroken
+from llm.exceptions import (
+    BREAKER_OPEN,
+    LIMIT,
+    TOO_LARGE,
+    ModelLimitReached,
+    ToolCallsBroken,
+    in_the_vendors_words,
+)
 from llm.models import Model
 from llm.retries import RETRYABLE
 from llm.telemetry import request_attributes, usage_attributes
@@ -131,17 +138,21 @@ class Books:
         )
 
 
-def explained(failure: ProviderFailure, model: Model) -> MagnetError:
-    """The failure as an error of ours: 429 at the model's own limit, 503 where waiting may help, 502 elsewhere."""
+def explained(failure: ProviderFailure, books: Books) -> MagnetError:
+    """The failure as an error of ours: 429 at the model's own limit, 503 where waiting may help, 502 elsewhere.
+
+    Who tries a model configures it, and reads what its vendor says; other callers read our words alone.
+    """
+    model, message = books.last, in_the_vendors_words(failure) if books.forced else failure.message
     hint = f"Model '{model.slug}' of provider '{model.provider.slug}'."
     wait = None if failure.retry_after is None else max(1, math.ceil(failure.retry_after))
     if failure.kind == LIMIT:
-        return ModelLimitReached(failure.message, hint=hint, retry_after=wait)
+        return ModelLimitReached(message, hint=hint, retry_after=wait)
     if failure.kind == TOO_LARGE:
-        return PayloadTooLarge(failure.message, hint=hint)
+        return PayloadTooLarge(message, hint=hint)
     if failure.kind in RETRYABLE or failure.kind == BREAKER_OPEN:
-        return ServiceUnavailable(failure.message, hint=hint, retry_after=wait)
-    return UpstreamError(failure.message, hint=hint)
+        return ServiceUnavailable(message, hint=hint, retry_after=wait)
+    return UpstreamError(message, hint=hint)
 
 
 def broken_calls(broken: Exception, model: Model, last: ChatDelta, text: str) -> ToolCallsBroken:

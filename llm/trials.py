@@ -3,9 +3,13 @@
 import time
 from dataclasses import dataclass
 
+from asgiref.sync import async_to_sync
+
+from core.access import Permission, Principal
 from llm import client
 from llm.choices import ModelKind
 from llm.models import Model
+from observability.tracing import recording, start_trace
 from plugins.contracts import (
     ChatMessage,
     ChatRequest,
@@ -29,8 +33,20 @@ class Trial:
     dimensions: int | None = None
 
 
+def model_try(model: Model, *, principal: Principal) -> Trial:
+    """Call the model once, with a trace. Raises UpstreamError or ServiceUnavailable, which quote the vendor without
+    its credentials."""
+    principal.require(Permission.MANAGE)
+    recorder = start_trace(f"Test of {model.slug}", "model_test", principal, target=model.slug)
+    try:
+        with recording(recorder):
+            return async_to_sync(try_model)(model)
+    finally:
+        recorder.save()
+
+
 async def try_model(model: Model) -> Trial:
-    """Call the model once. Raises UpstreamError or ServiceUnavailable, in our words."""
+    """Call the model once. Raises what `model_try` raises."""
     started = time.perf_counter()
     if model.kind == ModelKind.EMBEDDING:
         vectors = await client.embed(

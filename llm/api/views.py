@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-from asgiref.sync import async_to_sync
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,7 +19,7 @@ from llm.api.serializers import (
 )
 from llm.models import Model, ModelPrice, Provider
 from llm.price_services import price_add
-from llm.providers.asking import available_models
+from llm.providers.asking import listed_by_vendor
 from llm.services import (
     model_breaker_reset,
     model_create,
@@ -30,8 +29,7 @@ from llm.services import (
     provider_delete,
     provider_update,
 )
-from llm.trials import try_model
-from observability.tracing import recording, start_trace
+from llm.trials import model_try
 
 
 class ProviderViewSet(ConfigurationViewSet):
@@ -63,7 +61,7 @@ class ProviderViewSet(ConfigurationViewSet):
     def available_models(self, request: Request, id: str) -> Response:
         """Ask the vendor which models it offers, which also tests address and credentials. A 502 says what the vendor
         says."""
-        found = async_to_sync(available_models)(self.get_object())
+        found = listed_by_vendor(self.get_object(), principal=self.principal)
         return Response(AvailableModelsSerializer({"results": found}).data)
 
 
@@ -100,14 +98,8 @@ class ModelViewSet(ConfigurationViewSet):
 
     @extend_schema(request=None, responses=TrialSerializer)
     def test(self, request: Request, id: str) -> Response:
-        """Call the model once. A model that does not answer is a 502 or 503 that says why."""
-        model = self.get_object()
-        recorder = start_trace(f"Test of {model.slug}", "model_test", self.principal, target=model.slug)
-        try:
-            with recording(recorder):
-                trial = async_to_sync(try_model)(model)
-        finally:
-            recorder.save()
+        """Call the model once. A model that does not answer is a 502 or 503 that says why, in the vendor's words."""
+        trial = model_try(self.get_object(), principal=self.principal)
         return Response(TrialSerializer(trial).data)
 
 

@@ -2,12 +2,22 @@
 
 import asyncio
 
+from asgiref.sync import async_to_sync
+
+from core.access import Permission, Principal
 from core.exceptions import UpstreamError
+from llm.exceptions import in_the_vendors_words
 from llm.models import Provider
 from llm.providers.registry import connect_row
 from plugins.contracts import ListedModel, ProviderFailure
 
 SECONDS = 20.0
+
+
+def listed_by_vendor(row: Provider, *, principal: Principal) -> tuple[ListedModel, ...]:
+    """The vendor's list, for who may choose from it. Raises UpstreamError as `available_models` does."""
+    principal.require(Permission.MANAGE)
+    return async_to_sync(available_models)(row)
 
 
 async def available_models(row: Provider) -> tuple[ListedModel, ...]:
@@ -20,7 +30,6 @@ async def available_models(row: Provider) -> tuple[ListedModel, ...]:
     except TimeoutError:
         raise UpstreamError("The model provider did not answer in time.") from None
     except ProviderFailure as failure:
-        said = f' It says: "{failure.vendor_message}"' if failure.vendor_message else ""
-        raise UpstreamError(f"{failure.message}{said}", hint=f"Provider '{row.slug}'.") from None
+        raise UpstreamError(in_the_vendors_words(failure), hint=f"Provider '{row.slug}'.") from None
     finally:
         await provider.close()
