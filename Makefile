@@ -6,6 +6,7 @@
 export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
+# The exhaustive tests start whole platforms and take parts away from them: those run one after the other.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 help: ## Show this list
@@ -21,7 +22,8 @@ test: ## Run the test suite
 
 test-all: ## The same, with Chromium, Debian's Redis, and the walks, outages and fuzzing that take minutes
 	@sh .ci/environment requirements-dev.lock
-	MAGNET_ALL_TESTS=1 $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	MAGNET_ALL_TESTS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not exhaustive" $(ARGS)
+	MAGNET_ALL_TESTS=1 $(BIN)/python -m pytest -m exhaustive $(ARGS)
 
 lint: ## Style, types, layers, migrations, OpenAPI snapshot
 	@sh .ci/environment requirements-dev.lock

@@ -72,7 +72,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.django_db(transaction=True)
 def test_every_document_is_ready_exactly_once(scripted, source_with, upload, ingest, storage_dir):
     undisturbed = source_with("embed", slug="undisturbed")
@@ -106,7 +106,7 @@ def test_every_document_is_ready_exactly_once(scripted, source_with, upload, ing
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.django_db(transaction=True)
 def test_a_task_that_outlasts_its_message_has_one_effect_and_one_bill(
     scripted, source_with, upload, storage_dir, tmp_path
@@ -117,7 +117,7 @@ def test_a_task_that_outlasts_its_message_has_one_effect_and_one_bill(
     document, job = upload(source, "\n\n".join(text(f"rule{n}") for n in range(6)), filename="long.md")
 
     with worker(scripted, storage_dir, TEST_VISIBILITY="2", TEST_BATCH="2", TEST_BEGUN=str(begun)):
-        wait_until(lambda: Job._unscoped.filter(pk=job.pk, status=JobStatus.SUCCEEDED).exists(), 120)
+        wait_until(lambda: Job._unscoped.filter(pk=job.pk, status=JobStatus.SUCCEEDED).exists(), 300)
 
     assert len(begun.read_text().splitlines()) > 1
     sent = [one for call in scripted.calls_of("embed-slow") for one in call.body["input"]]
