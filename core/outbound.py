@@ -247,6 +247,13 @@ class OutboundClient(httpx2.AsyncClient):
         self._use = use
         self._caps = caps
 
+    def build_request(self, *arguments: Any, **options: Any) -> httpx2.Request:
+        """Raises OutboundRefused for what the client's parser cannot read: callers know that error, and no other."""
+        try:
+            return super().build_request(*arguments, **options)
+        except httpx2.InvalidURL as error:
+            raise refused(Refusal.MALFORMED, self._use) from error
+
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """Send, and follow up to three redirects; each is checked like a first request.
 

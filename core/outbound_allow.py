@@ -67,7 +67,7 @@ def allow_url(allowed: OutboundAllow, use: OutboundUse, url: str) -> OutboundAll
         return allowed
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    if not parts.hostname or port is None:
+    if not parts.hostname or port is None or parts.scheme not in ("http", "https"):
         raise ValueError(f"'{url}' must be a URL that starts with http:// or https://.")
     return {**allowed, use.value: allowed.get(use.value, frozenset()) | {endpoint(parts.hostname, port)}}
 

@@ -29,7 +29,9 @@ def test_no_url_adds_nothing():
     assert allow_url({}, OutboundUse.PROVIDER, "") == {}
 
 
-@pytest.mark.parametrize("url", ["llm.example.org", "ftp://llm.example.org", "http:///v1", "http://h:99999"])
+@pytest.mark.parametrize(
+    "url", ["llm.example.org", "ftp://llm.example.org", "ftp://llm.example.org:21", "http:///v1", "http://h:99999"]
+)
 def test_what_is_no_web_address_is_refused(url):
     with pytest.raises(ValueError):
         allow_url({}, OutboundUse.PROVIDER, url)

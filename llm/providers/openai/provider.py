@@ -55,13 +55,16 @@ class OpenAIProvider(Provider):
         self._endpoint = endpoint
         self._quirks = quirks
         timeout = httpx2.Timeout(endpoint.timeout_seconds, connect=CONNECT_SECONDS)
-        self._client = self._connect(
-            api_key=endpoint.api_key or "none",
-            http_client=async_client(OutboundUse.PROVIDER, timeout=timeout),
-            timeout=timeout,
-            max_retries=0,
-            default_headers=dict(endpoint.headers),
-        )
+        try:
+            self._client = self._connect(
+                api_key=endpoint.api_key or "none",
+                http_client=async_client(OutboundUse.PROVIDER, timeout=timeout),
+                timeout=timeout,
+                max_retries=0,
+                default_headers=dict(endpoint.headers),
+            )
+        except httpx2.InvalidURL:  # the SDK parses the address when it is made
+            raise ProviderFailure("refused", "The provider's base URL is no address that can be called.") from None
         # What is left out here the SDK takes from the process's environment, whichever workspace's provider this is.
         self._client.organization = self._client.project = None
 
