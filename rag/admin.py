@@ -232,8 +232,8 @@ class RetrievalVariantForm(WorkspaceForm):
     class Meta:
         model = RetrievalVariant
         fields = (
-            "note", "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold", "neighbours",
-            "observability_level",
+            "note", "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold", "rerank_model",
+            "rerank_top_n", "neighbours", "observability_level",
         )  # fmt: skip
 
 
@@ -244,14 +244,20 @@ class RetrievalVariantAdmin(VariantAdmin):
     form = RetrievalVariantForm
     radio_fields: ClassVar[Any] = {"mode": admin.VERTICAL}
     ranking_fields = ("candidates", "dense_weight", "similarity_threshold", "neighbours")
+    rerank_fields = ("rerank_model", "rerank_top_n")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Not the attribute: Django's check knows no form field for a relation with a model of its own."""
         return [
             (None, {"fields": ["note", "sources", "mode", "top_k"]}),
             (_("Ranking"), {"fields": list(self.ranking_fields)}),
+            (_("Reranking"), {"fields": list(self.rerank_fields)}),
             (_("What is kept"), {"fields": ["observability_level"]}),
         ]
+
+    def choices_for(self, db_field: Any, request: HttpRequest) -> Any:
+        rows = super().choices_for(db_field, request)
+        return rows.filter(kind=ModelKind.RERANK) if db_field.name == "rerank_model" else rows
 
     def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:
         chosen = {**values, "sources": list(values["sources"])}

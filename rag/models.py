@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -11,6 +12,7 @@ from core.models import WorkspaceScopedModel
 from core.sharing import Share, SharedModel
 from core.variants import Variant
 from knowledge.models import Document, KnowledgeSource
+from llm.choices import ModelKind
 from llm.models import Model
 from observability.levels import observability_level_field
 from observability.models import Run
@@ -18,6 +20,7 @@ from prompts.models import PromptTemplate
 from rag.choices import SearchMode
 
 MAX_TOP_K = 50
+MAX_RERANKED = 200
 
 
 class RetrievalTool(SharedModel):
@@ -39,8 +42,8 @@ class RetrievalVariant(Variant):
     """Where a retrieval tool searches and how it ranks."""
 
     CONFIG_FIELDS: ClassVar[tuple[str, ...]] = (
-        "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold", "neighbours",
-        "observability_level",
+        "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold", "rerank_model",
+        "rerank_top_n", "neighbours", "observability_level",
     )  # fmt: skip
 
     parent = models.ForeignKey(
@@ -84,6 +87,24 @@ class RetrievalVariant(Variant):
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
         help_text=_("Passages whose cosine similarity to the question is lower are dropped; 0 drops none."),
     )
+    rerank_model = models.ForeignKey(
+        Model,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="retrieval_variants",
+        verbose_name=_("rerank model"),
+        help_text=_(
+            "Reads the best passages together with the question and orders them anew. Empty: they stay as found."
+        ),
+    )
+    rerank_top_n = models.PositiveSmallIntegerField(
+        _("passages to rerank"),
+        default=30,
+        db_default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_RERANKED)],
+        help_text=_("How many of the found passages the rerank model reads (1 to 200; default 30); more cost more."),
+    )
     neighbours = models.PositiveSmallIntegerField(
         _("neighbours"),
         default=0,
@@ -95,6 +116,12 @@ class RetrievalVariant(Variant):
     class Meta(Variant.Meta):
         abstract = False
         verbose_name = _("retrieval variant")
+
+    def clean(self) -> None:
+        super().clean()
+        if self.rerank_model is not None and self.rerank_model.kind != ModelKind.RERANK:
+            message = _("'%(slug)s' is no rerank model.") % {"slug": self.rerank_model.slug}
+            raise ValidationError({"rerank_model": ValidationError(message, code="invalid")})
 
 
 class RetrievalVariantSource(models.Model):

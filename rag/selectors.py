@@ -47,6 +47,8 @@ def retrieval_plan(tool: RetrievalTool, variant: RetrievalVariant, top_k: int | 
         dense_weight=variant.dense_weight,
         similarity_threshold=variant.similarity_threshold,
         neighbours=variant.neighbours,
+        rerank_model=model_by_id(variant.rerank_model_id) if variant.rerank_model_id else None,
+        rerank_top_n=variant.rerank_top_n,
     )
 
 

@@ -87,7 +87,7 @@ def test_save_and_publish_does_both(north):
     draft = draft_of(client, tool)
     data = {
         "sources": [north[KnowledgeSource].pk], "mode": "dense", "top_k": 7, "candidates": 50, "dense_weight": 0.4,
-        "similarity_threshold": 0.1, "neighbours": 1, "observability_level": "metadata",
+        "similarity_threshold": 0.1, "rerank_top_n": 30, "neighbours": 1, "observability_level": "metadata",
         "expected_version": draft.version, "rag_retrievalvariant_save_and_publish": "1",
     }  # fmt: skip
 
@@ -139,7 +139,8 @@ def test_stale_choice_of_sources_names_the_stored_ones(north):
     draft = draft_of(client, tool)
     data = {
         "sources": [north[KnowledgeSource].pk], "mode": "hybrid", "top_k": 5, "candidates": 100, "dense_weight": 0.5,
-        "similarity_threshold": 0, "neighbours": 0, "observability_level": "metadata",
+        "similarity_threshold": 0, "rerank_top_n": 30, "neighbours": 0,
+        "observability_level": "metadata",
     }  # fmt: skip
     client.post(url("change", draft), {**data, "expected_version": draft.version})
     draft.sources.clear()

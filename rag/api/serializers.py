@@ -29,12 +29,15 @@ MAX_HISTORY = 100
 
 class RetrievalVariantSerializer(serializers.ModelSerializer[RetrievalVariant]):
     sources = ScopedRelatedField(model=KnowledgeSource, many=True, help_text="Ids or slugs.")
+    rerank_model = ScopedRelatedField(
+        model=Model, required=False, allow_null=True, help_text="Id or slug of a rerank model; null: none."
+    )
 
     class Meta:
         model = RetrievalVariant
         fields = (
             *VARIANT_FIELDS, "sources", "mode", "top_k", "candidates", "dense_weight", "similarity_threshold",
-            "neighbours", "observability_level",
+            "rerank_model", "rerank_top_n", "neighbours", "observability_level",
         )  # fmt: skip
         read_only_fields = VARIANT_READ_ONLY
 
@@ -143,7 +146,7 @@ class SearchAnswer(serializers.Serializer[Any]):
     message_id = serializers.UUIDField(allow_null=True)
     duration_ms = serializers.IntegerField()
     results = PassageSerializer(many=True)
-    degraded = serializers.ListField(child=serializers.CharField(), help_text="Searches that were down: `dense`.")
+    degraded = serializers.ListField(child=serializers.CharField(), help_text="What was down: `dense`, `rerank`.")
     timings = serializers.DictField(child=serializers.FloatField(), help_text="Milliseconds by stage.")
     variant = serializers.IntegerField()
     trace_id = serializers.UUIDField(allow_null=True)

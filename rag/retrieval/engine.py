@@ -9,12 +9,18 @@ from typing import Any
 from core.exceptions import ServiceUnavailable, UpstreamError
 from knowledge.retrieval.search import Candidate, HybridQuery, SearchIndex, search, surroundings
 from llm import client
+from llm.models import Model
 from observability.choices import ObservabilityLevel, Operation
 from observability.tracing import level_now, span
 from plugins.contracts import EmbeddingPurpose, Vectors
 from rag.choices import SearchMode
 
 MAX_QUERY_CHARS = 4000
+# A reranker that is slower than this is left out: the fused order is good, and somebody waits for the answer.
+RERANK_SECONDS = 15.0
+
+Ranked = tuple[Candidate, float | None]
+"""A passage with the reranker's score."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,13 @@ class RetrievalPlan:
     dense_weight: float
     similarity_threshold: float
     neighbours: int
+    rerank_model: Model | None = None
+    rerank_top_n: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """How many passages the search is asked for: at least what the reranker reads, where there is one."""
+        return max(self.top_k, self.rerank_top_n) if self.rerank_model else self.top_k
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class FoundPassage:
     candidate: Candidate
     context_text: str
     context_start: int
+    rerank_score: float | None = None
 
     @property
     def chunk_id(self) -> uuid.UUID:
@@ -84,13 +98,13 @@ class FoundPassage:
             "dense_rank": found.dense_rank,
             "lexical_score": _rounded(found.lexical_score),
             "lexical_rank": found.lexical_rank,
-            "rerank_score": None,
+            "rerank_score": _rounded(self.rerank_score),
         }
 
 
 @dataclass(frozen=True)
 class Retrieved:
-    """Passages, best first; milliseconds by stage; the searches that were down (`dense`)."""
+    """Passages, best first; milliseconds by stage; what was down (`dense`, `rerank`)."""
 
     passages: tuple[FoundPassage, ...]
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -113,6 +127,7 @@ async def retrieve(plan: RetrievalPlan, query: str, filters: Mapping[str, Any] |
     """Search the plan's sources.
 
     When embedding fails, a hybrid search goes on with words alone and says so in `degraded`; a dense one fails.
+    When reranking fails, the passages keep their order, and `degraded` says so.
     Raises InvalidInput for filters that the sources do not declare.
     """
     with span(f"retrieval {plan.tool_slug}", Operation.RETRIEVAL) as record:
@@ -133,6 +148,7 @@ def _told(query: str, passages: Sequence[FoundPassage]) -> dict[str, Any]:
             "id": str(one.chunk_id),
             "score": _rounded(one.candidate.score),
             "document_id": str(one.document_id),
+            **({} if one.rerank_score is None else {"rerank_score": _rounded(one.rerank_score)}),
             **({"title": one.title, "content": one.context_text} if full else {}),
         }
         for one in passages
@@ -151,7 +167,7 @@ async def _retrieve(plan: RetrievalPlan, query: str, filters: Mapping[str, Any] 
             text=query[:MAX_QUERY_CHARS],
             vectors=vectors,
             mode=SearchMode.LEXICAL.value if degraded else plan.mode.value,
-            limit=plan.top_k,
+            limit=plan.wanted,
             candidates=plan.candidates,
             dense_weight=plan.dense_weight,
             filters=filters,
@@ -159,13 +175,32 @@ async def _retrieve(plan: RetrievalPlan, query: str, filters: Mapping[str, Any] 
     )
     kept = [one for one in found if _similar_enough(one, plan)]
     searched = time.perf_counter()
-    passages = await _widen(kept, plan.neighbours)
+    ranked, down = await _rerank(plan, query[:MAX_QUERY_CHARS], kept)
+    reranked = time.perf_counter()
+    passages = await _widen(ranked, plan.neighbours)
     timings = {
         "embed_ms": round((embedded - started) * 1000, 1),
         "search_ms": round((searched - embedded) * 1000, 1),
+        **({"rerank_ms": round((reranked - searched) * 1000, 1)} if plan.rerank_model else {}),
         "total_ms": round((time.perf_counter() - started) * 1000, 1),
     }
-    return Retrieved(passages, timings, degraded)
+    return Retrieved(passages, timings, (*degraded, *down))
+
+
+async def _rerank(plan: RetrievalPlan, query: str, found: Sequence[Candidate]) -> tuple[list[Ranked], tuple[str, ...]]:
+    """The passages that are handed on, best first. What is not scored follows in the order of the fusion."""
+    fused: list[Ranked] = [(one, None) for one in found]
+    if plan.rerank_model is None:
+        return fused[: plan.top_k], ()
+    try:
+        texts = [one.text for one in found[: plan.rerank_top_n]]
+        scores = await client.rerank(plan.rerank_model, query, texts, top_n=plan.top_k, deadline=RERANK_SECONDS)
+    except (UpstreamError, ServiceUnavailable):
+        return fused[: plan.top_k], ("rerank",)
+    scored = {one.index for one in scores}
+    best: list[Ranked] = [(found[one.index], one.score) for one in scores]
+    rest = [one for place, one in enumerate(fused) if place not in scored]
+    return [*best, *rest][: plan.top_k], ()
 
 
 async def _query_vectors(plan: RetrievalPlan, query: str) -> tuple[dict[uuid.UUID, Vectors], tuple[str, ...]]:
@@ -190,8 +225,8 @@ def _similar_enough(candidate: Candidate, plan: RetrievalPlan) -> bool:
     return candidate.dense_score >= plan.similarity_threshold
 
 
-async def _widen(found: Sequence[Candidate], neighbours: int) -> tuple[FoundPassage, ...]:
+async def _widen(found: Sequence[Ranked], neighbours: int) -> tuple[FoundPassage, ...]:
     if not neighbours:
-        return tuple(FoundPassage(one, one.text, one.char_start) for one in found)
-    wider = await surroundings([one.chunk_id for one in found], neighbours)
-    return tuple(FoundPassage(one, *wider.get(one.chunk_id, (one.text, one.char_start))) for one in found)
+        return tuple(FoundPassage(one, one.text, one.char_start, score) for one, score in found)
+    wider = await surroundings([one.chunk_id for one, _score in found], neighbours)
+    return tuple(FoundPassage(one, *wider.get(one.chunk_id, (one.text, one.char_start)), score) for one, score in found)

@@ -6,7 +6,11 @@ import { callJson, Problem } from "./stream.js";
 
 const ZERO_ID = "00000000-0000-0000-0000-000000000000";
 const TIMES = {
-  embed_ms: "embedding", search_ms: "search", total_ms: "retrieval", first_token_ms: "first words",
+  embed_ms: "embedding", search_ms: "search", rerank_ms: "rerank", total_ms: "retrieval", first_token_ms: "first words",
+};
+const DOWN = {
+  dense: "The search by meaning was down: found by words alone.",
+  rerank: "The rerank model was down: the passages stand in the order of the search.",
 };
 const root = document.querySelector("#try");
 
@@ -19,7 +23,7 @@ function rank(place, value) {
 }
 
 function passageTable(passages, open) {
-  const heads = ["#", "Passage", "Score", "By meaning", "By words"].map((text) => element("th", {}, text));
+  const heads = ["#", "Passage", "Score", "By meaning", "By words", "Rerank"].map((text) => element("th", {}, text));
   const rows = passages.map((one, index) => {
     const place = [...(one.heading_path || []).slice(-1), one.page ? `page ${one.page}` : ""].filter(Boolean).join(" · ");
     return element(
@@ -36,6 +40,7 @@ function passageTable(passages, open) {
       element("td", { class: "mg-number" }, score(one.score)),
       element("td", { class: "mg-number" }, rank(one.dense_rank, one.dense_score)),
       element("td", { class: "mg-number" }, rank(one.lexical_rank, one.lexical_score)),
+      element("td", { class: "mg-number" }, score(one.rerank_score)),
     );
   });
   return element(
@@ -136,14 +141,12 @@ function setUpSearch(form, answers, dialog) {
         csrf: root.dataset.csrf,
       });
       const open = (one, index) => dialog.open({ marker: index + 1, passage: one, citation: null });
-      const degraded = (found.degraded || []).length
-        ? element("p", { class: "mg-note mg-is-warn" }, "The search by meaning was down: found by words alone.")
-        : null;
+      const degraded = (found.degraded || []).map((part) => element("p", { class: "mg-note mg-is-warn" }, DOWN[part] || part));
       const body = found.results.length
         ? passageTable(found.results, open)
         : element("p", { class: "mg-muted" }, "No passage passed the threshold of this variant.");
       answers.replaceChildren(
-        element("section", { class: "mg-section" }, element("h2", {}, query), degraded, facts(found), body),
+        element("section", { class: "mg-section" }, element("h2", {}, query), ...degraded, facts(found), body),
       );
     } catch (error) {
       const text = error instanceof Problem ? error.message : "The server cannot be reached. Try again.";
