@@ -46,10 +46,9 @@ asyncio.run(main())
 
 
 @pytest.fixture(params=["valkey", "database"])
-def store(request):
+def store(request, transactional_db):
     """Both places in which calls are counted keep the same promises."""
     if request.param == "database":
-        request.getfixturevalue("transactional_db")
         request.getfixturevalue("valkey_away")
     return request.param
 
