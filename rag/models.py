@@ -93,6 +93,7 @@ class RetrievalVariant(Variant):
         null=True,
         blank=True,
         related_name="retrieval_variants",
+        db_index=False,  # few variants name one, and a plain index would lock the table
         verbose_name=_("rerank model"),
         help_text=_(
             "Reads the best passages together with the question and orders them anew. Empty: they stay as found."

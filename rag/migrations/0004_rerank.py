@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='retrievalvariant',
             name='rerank_model',
-            field=models.ForeignKey(blank=True, help_text='Reads the best passages together with the question and orders them anew. Empty: they stay as found.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='retrieval_variants', to='llm.model', verbose_name='rerank model'),
+            field=models.ForeignKey(blank=True, db_index=False, help_text='Reads the best passages together with the question and orders them anew. Empty: they stay as found.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='retrieval_variants', to='llm.model', verbose_name='rerank model'),
         ),
         migrations.AddField(
             model_name='retrievalvariant',
