@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -113,6 +113,11 @@ class OnceMixin:
             self.post = answered_once(self.post)
 
 
+def _headers_alone(response: HttpResponseBase) -> HttpResponse:
+    """The answer to HEAD for a stream. It is not begun: a live one would hold the connection to its end."""
+    return HttpResponse(status=response.status_code, headers=dict(response.headers))
+
+
 class AsyncAPIView(PrincipalMixin, APIView):
     """An APIView whose handlers are coroutines: for runs, which stream. Authentication and rendering stay DRF's."""
 
@@ -132,7 +137,7 @@ class AsyncAPIView(PrincipalMixin, APIView):
         except Exception as error:  # noqa: BLE001  # DRF's own contract: handle_exception answers or raises again
             response = await sync_to_async(self.handle_exception)(error)
         self.response = self.finalize_response(drf_request, response, *args, **kwargs)
-        return self.response
+        return _headers_alone(self.response) if request.method == "HEAD" and self.response.streaming else self.response
 
     async def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]  # awaited
         """What the view takes, as DRF tells it."""

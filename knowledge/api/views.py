@@ -192,7 +192,7 @@ class DocumentViewSet(ListRetrieve):
         """The file as it came in; always a download."""
         document = self.get_object()
         path = path_of(document.storage_key)
-        if not path.exists():
+        if not path.is_file():  # a document without a key has the folder as its path
             raise NotFound("The file of this document is gone.")
         response = FileResponse(path.open("rb"), content_type="application/octet-stream")
         name = quote(document.filename or f"{document.pk}.txt")

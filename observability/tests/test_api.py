@@ -381,6 +381,13 @@ class TestStreams:
         assert (await Run._unscoped.aget(pk=run.pk)).status == RunStatus.RUNNING
         assert run.pk in live._live
 
+    async def test_head_does_not_wait_for_the_end_of_a_stream(self, operator, client):
+        job = await sync_to_async(job_of)(operator)
+        response = await client.head(path("jobs/{}/events", job))
+
+        assert (response.status_code, response["Content-Type"]) == (200, "text/event-stream")
+        assert not response.streaming
+
     async def test_the_progress_of_a_job_is_told_until_its_end(self, operator, client, monkeypatch):
         monkeypatch.setattr("observability.api.views.POLL_SECONDS", 0.02)
         job = await sync_to_async(job_of)(operator)
