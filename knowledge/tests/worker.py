@@ -24,7 +24,12 @@ def main() -> None:
     settings.STORAGE_DIR = Path(os.environ["TEST_STORAGE"])
     pipeline.REMOTE_BATCH = int(os.environ["TEST_BATCH"])
     if "TEST_VISIBILITY" in os.environ:
-        app.conf.broker_transport_options["visibility_timeout"] = int(os.environ["TEST_VISIBILITY"])
+        # kombu looks for messages to hand out again only at each tenth sweep of ten seconds: here once a second.
+        app.conf.broker_transport_options |= {
+            "visibility_timeout": int(os.environ["TEST_VISIBILITY"]),
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+        }
     if "TEST_BEGUN" in os.environ:
         task_prerun.connect(_note_begin, weak=False)
     app.worker_main(["worker", "--queues", "ingest", "--concurrency", "2", "--loglevel", "WARNING", "-n", "tests@%h"])
