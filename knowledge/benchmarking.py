@@ -75,9 +75,9 @@ def retrieval(collection: Collection, say: Say) -> dict[str, Any]:
     workspace = Workspace.objects.create(name="Benchmark", slug=f"benchmark-{uuid.uuid4().hex[:12]}")
     try:
         seed_workspace(workspace.pk)
-        source = _source(workspace)
+        source = make_source(workspace)
         began = time.perf_counter()
-        documents = _fill(source, collection, say)
+        documents = fill(source, collection, say)
         indexed = time.perf_counter() - began
         return {
             "collection": collection.name,
@@ -89,10 +89,10 @@ def retrieval(collection: Collection, say: Say) -> dict[str, Any]:
             **_ask(source, collection, documents, say),
         }
     finally:
-        _remove(workspace)
+        remove(workspace)
 
 
-def _source(workspace: Workspace) -> KnowledgeSource:
+def make_source(workspace: Workspace) -> KnowledgeSource:
     source = KnowledgeSource(
         workspace=workspace,
         name="Benchmark",
@@ -105,7 +105,7 @@ def _source(workspace: Workspace) -> KnowledgeSource:
     return source
 
 
-def _remove(workspace: Workspace) -> None:
+def remove(workspace: Workspace) -> None:
     indexes = list(EmbeddingIndex.objects.for_workspace(workspace.pk).values_list("pk", flat=True))
     KnowledgeSource.objects.for_workspace(workspace.pk).delete()
     Model.objects.for_workspace(workspace.pk).delete()
@@ -114,7 +114,7 @@ def _remove(workspace: Workspace) -> None:
         drop_partitions(index_id)
 
 
-def _fill(source: KnowledgeSource, collection: Collection, say: Say) -> dict[uuid.UUID, str]:
+def fill(source: KnowledgeSource, collection: Collection, say: Say) -> dict[uuid.UUID, str]:
     """Every document as ingestion would index it; returns the collection's id by document."""
     index = EmbeddingIndex._unscoped.select_related("model__provider").get(pk=source.active_index_id)
     ids: dict[uuid.UUID, str] = {}
