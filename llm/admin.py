@@ -50,6 +50,13 @@ def _password(label: Any) -> forms.CharField:
     return forms.CharField(label=label, required=False, strip=True, widget=widget)
 
 
+class _WrittenOnly(UnfoldAdminTextareaWidget):
+    """Like a password field: what was typed does not come back when the form is refused."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
 BREAKER_COLOURS = {BreakerState.CLOSED: "success", BreakerState.HALF_OPEN: "warning", BreakerState.OPEN: "danger"}
 BREAKER_WORDS = {
     BreakerState.CLOSED: _("Answers"),
@@ -66,7 +73,7 @@ class ProviderForm(WorkspaceForm):
     headers = forms.CharField(
         label=_("Extra headers"),
         required=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autocomplete": "off"}),
+        widget=_WrittenOnly(attrs={"rows": 3, "autocomplete": "off"}),
     )
     forget = forms.BooleanField(
         label=_("Forget the credentials"),
