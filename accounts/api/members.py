@@ -9,14 +9,14 @@ from rest_framework.response import Response
 
 from accounts.api.examples import GROUPS, MEMBERS
 from accounts.api.serializers import UserSerializer
-from accounts.api.sharing import MAX_SHARED_WITH, MemberField
+from accounts.api.sharing import MemberField
 from accounts.groups import group_create, group_delete, group_update
 from accounts.members import member_add
 from accounts.models import Group, Membership
 from accounts.selectors import members_of
 from accounts.services import membership_change, membership_remove
 from core.access import Permission, Principal, Role
-from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY
+from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, MAX_REFERENCES
 from core.api.views import ConfigurationViewSet
 
 ADMINISTER = dict.fromkeys(("create", "partial_update", "destroy"), Permission.ADMINISTER)
@@ -57,18 +57,13 @@ class GroupSerializer(serializers.ModelSerializer[Group]):
     """Members with whom something is shared together."""
 
     members = MemberField(
-        many=True, required=False, help_text=f"Ids or e-mail addresses of members, at most {MAX_SHARED_WITH}."
+        many=True, required=False, help_text=f"Ids or e-mail addresses of members, at most {MAX_REFERENCES}."
     )
 
     class Meta:
         model = Group
         fields = (*CONFIGURATION_FIELDS, "members")
         read_only_fields = CONFIGURATION_READ_ONLY
-
-    def validate_members(self, members: list[Membership]) -> list[Membership]:
-        if len(members) > MAX_SHARED_WITH:
-            raise serializers.ValidationError(f"At most {MAX_SHARED_WITH} members.", code="max_length")
-        return members
 
 
 class MemberViewSet(ConfigurationViewSet):

@@ -2,48 +2,33 @@
 
 from typing import Any, ClassVar
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
+from django.db.models import QuerySet
+from django.db.models.functions import Lower
 from rest_framework import serializers
 from rest_framework.request import Request
 
 from accounts.models import Group, Membership
 from accounts.sharing import SHARING_FIELDS
 from core.access import Principal
-from core.api.serializers import ScopedRelatedField
+from core.api.serializers import RowReference, ScopedRelatedField
 from core.api.views import find
 from core.exceptions import PermissionRefused
-from core.ids import is_uuid
 from core.sharing import SharedModel, sees_all, visible_to
 
-MAX_SHARED_WITH = 500
 
+class MemberField(RowReference):
+    """A member of the caller's workspace, by id or e-mail address."""
 
-@extend_schema_field(OpenApiTypes.STR)
-class MemberField(serializers.RelatedField[Any, Any, Any]):
-    """A member of the caller's workspace, by id or e-mail address; shown as the id."""
-
-    default_error_messages: ClassVar[dict[str, Any]] = {"does_not_exist": "There is no member '{reference}' here."}
+    kind = "member"
 
     def __init__(self, **options: Any) -> None:
         if not options.get("read_only"):
             options["queryset"] = Membership.objects.none()
         super().__init__(**options)
 
-    def use_pk_only_optimization(self) -> bool:
-        return True
-
-    def to_internal_value(self, data: Any) -> Membership:
-        reference = str(data)
+    def rows(self) -> QuerySet[Any]:
         here = Membership.objects.filter(workspace_id=self.context["view"].principal.workspace_id)
-        named = {"pk": reference} if is_uuid(reference) else {"user__email__iexact": reference}
-        found = None if "\x00" in reference else here.filter(**named).select_related("user").first()
-        if found is None:
-            self.fail("does_not_exist", reference=reference[:100])
-        return found
-
-    def to_representation(self, value: Any) -> str:
-        return str(value.pk)
+        return here.select_related("user").annotate(reference=Lower("user__email"))
 
 
 class SharedSerializer(serializers.ModelSerializer[Any]):

@@ -1,5 +1,7 @@
 """The admin of access: who enters, what they see, what they may change."""
 
+import uuid
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -10,6 +12,7 @@ from accounts.models import ApiKey, Membership, User, Workspace
 from accounts.services import api_key_authenticate, api_key_issue
 from accounts.tests.factories import MembershipFactory, UserFactory, WorkspaceFactory
 from core.access import Role
+from prompts.models import PromptTemplate
 
 pytestmark = pytest.mark.django_db
 
@@ -348,3 +351,14 @@ def test_list_of_members_needs_few_queries(boss, workspace, django_assert_max_nu
 
     with django_assert_max_num_queries(12):
         client.get("/admin/accounts/membership/")
+
+
+def test_list_of_keys_names_their_tools_and_counts_what_is_deleted(boss, workspace):
+    tool = PromptTemplate(workspace=workspace, name="Translate", slug="translate")
+    tool.save()
+    issued = api_key_issue(user=boss, workspace=workspace, name="app", tools=[tool.pk, uuid.uuid4()])
+
+    page = signed_in(boss).get("/admin/accounts/apikey/").content.decode()
+
+    assert issued.key.public_id in page
+    assert "Translate, 1 deleted" in page

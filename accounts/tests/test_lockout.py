@@ -15,6 +15,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import lockout
+from accounts.backends import LockingBackend
 from accounts.keys import new_key
 from accounts.lockout import MAX_TRIES, TooManyTries, count_try, lift_locks, network_of
 from accounts.models import FailedTries
@@ -242,3 +243,16 @@ def test_an_unknown_key_takes_as_long_as_a_known_one(member, issue, no_lock):
     known, unknown = _medians(lambda: call(wrong), lambda: call(unknown_text), 60)
 
     assert unknown == pytest.approx(known, rel=0.2)
+
+
+def test_a_failure_during_the_lock_begins_none(db):
+    """Of two processes at one time, one begins the lock, and one alone tells of it."""
+    told = [lockout.count_failure(LOGIN, "ann@example.org", "192.0.2.1") for _ in range(MAX_TRIES + 2)]
+
+    assert told == [False] * (MAX_TRIES - 1) + [True, False, False]
+    assert str(FailedTries.objects.get()) == f"login from 192.0.2.1: {MAX_TRIES}"
+
+
+def test_credentials_of_another_kind_are_left_to_other_backends():
+    assert LockingBackend().authenticate(None, token="something") is None
+    assert not FailedTries.objects.exists()

@@ -391,3 +391,21 @@ def test_a_wrong_address_is_refused_in_one_line(text, reason):
         parsed(text)
 
     assert "secret" not in str(refused.value)
+
+
+def test_a_deactivated_person_gets_no_link(ann):
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+
+    with pytest.raises(CommandError, match=r"ann@example\.org is deactivated"):
+        call_command("reset_password", "ann@example.org")
+
+
+def test_the_admin_says_that_an_invitation_is_mailed(post_office):
+    boss = MembershipFactory(role=Role.ADMIN)
+    client = Client()
+    client.force_login(boss.user)
+
+    body = {"email": "new@example.org", "role": "viewer"}
+    answer = client.post("/admin/accounts/membership/add/", body, follow=True)
+
+    assert "An invitation to new@example.org is on its way." in answer.content.decode()

@@ -7,8 +7,10 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import ApiKey
+from accounts.services import api_key_authenticate, api_key_rotate
 from accounts.tests.factories import MembershipFactory
 from core.access import Role, Scope
+from core.exceptions import InvalidInput
 
 pytestmark = pytest.mark.django_db
 
@@ -116,3 +118,13 @@ def test_the_use_of_a_key_is_noted(member, issue):
 
     key.refresh_from_db()
     assert timezone.now() - key.last_used_at < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("overlap", [timedelta(seconds=-1), timedelta(days=30, seconds=1)])
+def test_an_overlap_has_bounds(member, issue, overlap):
+    key, text = issue(member)
+
+    with pytest.raises(InvalidInput, match="0 to 30 days"):
+        api_key_rotate(key, overlap=overlap)
+
+    assert api_key_authenticate(text, "192.0.2.1") == key

@@ -1,22 +1,87 @@
 """Serializer bases: relations never reach into another workspace."""
 
+import uuid
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from django.db.models import F, Q, QuerySet, Value
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from core.ids import is_uuid
 from core.models import ConfigurationModel, WorkspaceScopedModel
 
+MAX_REFERENCES = 500
 CONFIGURATION_FIELDS = ("id", "name", "slug", "description", "version", "created_at", "updated_at")
 CONFIGURATION_READ_ONLY = ("id", "version", "created_at", "updated_at")
 
 
+class ManyReferences(serializers.ManyRelatedField):
+    """A list of references, found by one query; named twice is named once."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"max_length": "At most {max_length} of them."}
+    child_relation: "RowReference"
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list | tuple):
+            self.fail("not_a_list", input_type=type(data).__name__)
+        if not self.allow_empty and not data:
+            self.fail("empty")
+        if len(data) > MAX_REFERENCES:
+            self.fail("max_length", max_length=MAX_REFERENCES)
+        return self.child_relation.find([str(one) for one in data])
+
+
 @extend_schema_field(OpenApiTypes.STR)
-class ScopedRelatedField(serializers.RelatedField[Any, Any, Any]):
-    """A reference to a row of the caller's workspace, by id or slug; shown as the id."""
+class RowReference(serializers.RelatedField[Any, Any, Any]):
+    """A row of the caller's workspace, by id or name; shown as the id. Subclasses say which rows, and their names."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {"does_not_exist": "There is no {name} '{reference}' here."}
+
+    @classmethod
+    def many_init(cls, *args: Any, **options: Any) -> ManyReferences:
+        own = ("allow_empty", "default", "help_text", "label", "read_only", "required", "source", "write_only")
+        of_list = {name: options[name] for name in own if name in options}
+        of_row = {name: value for name, value in options.items() if name not in own or name == "read_only"}
+        return ManyReferences(child_relation=cls(*args, **of_row), **of_list)
+
+    @property
+    def kind(self) -> str:
+        """What such a row is called in an error."""
+        return str(self.rows().model._meta.verbose_name)
+
+    def use_pk_only_optimization(self) -> bool:
+        return True
+
+    def rows(self) -> QuerySet[Any]:
+        """The caller's rows, each with its name in lower case as `reference`, if it has one."""
+        raise NotImplementedError
+
+    def find(self, references: Sequence[str]) -> list[Any]:
+        """The rows in the order of their references. Fails with the first that is none."""
+        ids = {one for one in references if is_uuid(one)}
+        names = {one.lower() for one in references if one not in ids and "\x00" not in one}
+        found = self.rows().filter(Q(pk__in=ids) | Q(reference__in=names) if names else Q(pk__in=ids))
+        known = {key: row for row in found for key in (str(row.pk), row.reference)}
+        for one in references:
+            if _key(one) not in known:
+                self.fail("does_not_exist", name=self.kind, reference=one[:100])
+        return list(dict.fromkeys(known[_key(one)] for one in references))
+
+    def to_internal_value(self, data: Any) -> Any:
+        return self.find([str(data)])[0]
+
+    def to_representation(self, value: Any) -> str:
+        return str(value.pk)
+
+
+def _key(reference: str) -> str:
+    return str(uuid.UUID(reference)) if is_uuid(reference) else reference.lower()
+
+
+class ScopedRelatedField(RowReference):
+    """A reference to a row of the caller's workspace, by id or slug."""
 
     def __init__(self, *, model: type[WorkspaceScopedModel], **options: Any) -> None:
         self.model = model
@@ -24,24 +89,11 @@ class ScopedRelatedField(serializers.RelatedField[Any, Any, Any]):
             options["queryset"] = model.objects.none()
         super().__init__(**options)
 
-    def use_pk_only_optimization(self) -> bool:
-        return True
-
-    def to_internal_value(self, data: Any) -> Any:
-        from core.ids import is_uuid
-
-        reference = str(data)
-        rows = self.model.objects.for_workspace(self.context["view"].principal.workspace_id)
-        if is_uuid(reference):
-            found = rows.filter(pk=reference).first()
-        else:
-            found = rows.filter(slug=reference).first() if issubclass(self.model, ConfigurationModel) else None
-        if found is None:
-            self.fail("does_not_exist", name=self.model._meta.verbose_name, reference=reference[:100])
-        return found
-
-    def to_representation(self, value: Any) -> str:
-        return str(value.pk)
+    def rows(self) -> QuerySet[Any]:
+        rows: QuerySet[Any] = self.model.objects.for_workspace(self.context["view"].principal.workspace_id)
+        named = issubclass(self.model, ConfigurationModel)
+        named_rows: QuerySet[Any] = rows.annotate(reference=F("slug") if named else Value(""))
+        return named_rows
 
 
 class VariantReference(serializers.Serializer[Any]):

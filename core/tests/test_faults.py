@@ -117,3 +117,10 @@ def test_every_listed_point_stands_at_one_place_in_the_code():
     assert set(used) == POINTS
     assert set(used.values()) == {1}
     assert len(POINTS) >= 25
+
+
+def test_of_two_processes_that_read_the_file_one_acts(tmp_path):
+    path = tmp_path / "fault"
+    path.write_text("run.created=raise")
+
+    assert [faults._taken(path), faults._taken(path)] == [True, False]

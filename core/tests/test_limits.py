@@ -12,7 +12,7 @@ from accounts.tests.factories import MembershipFactory
 from core import limits
 from core.access import Role
 from core.limits import Rate, RateExceeded, Standing, count_request
-from core.models import RequestCount
+from core.models import RequestCount, StoredAnswer
 from core.valkey import sync_client
 
 
@@ -148,3 +148,8 @@ def test_health_and_the_unauthenticated_are_not_counted(client):
 def test_who_calls_is_asked_before_the_form_of_the_answer(client):
     assert APIClient().get("/api/v1/models/", headers={"Accept": "image/png"}).status_code == 401
     assert client.get("/api/v1/models/", headers={"Accept": "image/png"}).status_code == 406
+
+
+def test_counted_and_stored_rows_are_named_in_logs_by_their_keys():
+    assert str(RequestCount(key="rate:1", count=1)) == "rate:1"
+    assert str(StoredAnswer(key_hash="abc")) == "abc"

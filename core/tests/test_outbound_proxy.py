@@ -10,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpcore2
 import pytest
 import urllib3
 
@@ -298,3 +299,48 @@ def test_far_end_that_does_not_answer_is_a_502():
     silent = Listener(port=1)
     with outbound_proxy(USE, allow=allowed(silent)) as proxy:
         assert say(proxy, f"CONNECT {silent.endpoint} HTTP/1.1").split()[1] == "502"
+
+
+# --- a far end that leaves early ---------------------------------------------------------------------------------
+
+
+class LeavingFarEnd(httpcore2.AsyncNetworkStream):
+    """Sends the pieces that it was given, whatever is asked, and then nothing."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+        self.asked = b""
+        self.closed = False
+
+    async def read(self, max_bytes, timeout=None):  # noqa: ASYNC109 - the interface has it
+        return self.pieces.pop(0) if self.pieces else b""
+
+    async def write(self, buffer, timeout=None):  # noqa: ASYNC109
+        self.asked += buffer
+
+    async def aclose(self):
+        self.closed = True
+
+
+class Lines(httpcore2.AsyncNetworkBackend):
+    def __init__(self, far):
+        self.far = far
+
+    async def connect_tcp(self, host, port, timeout=None, *_):  # noqa: ASYNC109
+        return self.far
+
+
+@pytest.mark.parametrize(
+    ("request_line", "answered"),
+    [
+        ("GET http://127.0.0.3:9/a HTTP/1.1\r\nHost: 127.0.0.3:9", "HTTP/1.1 2"),
+        ("CONNECT 127.0.0.3:9 HTTP/1.1", "HTTP/1.1 200 Connection established"),
+    ],
+)
+def test_what_a_far_end_sent_before_it_left_is_passed_on_and_its_connection_closed(request_line, answered):
+    far = LeavingFarEnd(b"HTTP/1.1 2")
+    with outbound_proxy(USE, allow={USE.value: frozenset({"127.0.0.3:9"})}, network=Lines(far)) as proxy:
+        assert say(proxy, request_line) == answered
+
+    assert far.closed
+    assert far.asked.startswith(b"GET /a HTTP/1.1\r\n") == request_line.startswith("GET")

@@ -4,13 +4,15 @@ import json
 import uuid
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from rest_framework.test import APIClient
 
 from accounts.groups import group_create
 from accounts.models import ApiKey, AuditEvent, Group, Membership
 from accounts.services import api_key_issue, membership_remove
-from accounts.tests.factories import MembershipFactory
+from accounts.sharing import shared_update
+from accounts.tests.factories import MembershipFactory, principal_of
 from core.access import Role, Scope
 from magnet.tests.admin_world import World
 from magnet.tests.api_walk import operations
@@ -290,3 +292,20 @@ def test_the_admin_page_shares_and_searches_members_of_the_workspace_alone(north
     refused = browser.post(page, {**form, "expected_version": 2, "shared_with_members": [str(south[Membership].pk)]})
     assert refused.status_code == 200
     assert "ann@example.org" in browser.get(page).content.decode()
+
+
+def test_nothing_is_shared_with_people_and_groups_of_another_workspace(north):
+    stranger = MembershipFactory(role=Role.ADMIN)
+    theirs = group_create(principal=principal_of(stranger), values={"name": "Theirs", "slug": "theirs"})
+
+    for values in ({"shared_with_members": [stranger]}, {"shared_with_groups": [theirs]}):
+        with pytest.raises(ValidationError, match="another workspace"):
+            shared_update(north[PromptTemplate], values)
+
+    assert not north[PromptTemplate].shares.exists()
+
+
+def test_a_share_is_named_by_tool_and_receiver(north, ann):
+    template = shared_update(north[PromptTemplate], {"shared_with_members": [ann]})
+
+    assert str(template.shares.get()) == f"{template}: {ann}"

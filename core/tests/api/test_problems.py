@@ -2,11 +2,11 @@ import json
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelValidationError
-from django.db import OperationalError
+from django.db import DataError, IntegrityError, OperationalError
 from django.db.models import ProtectedError
-from django.http import Http404
+from django.http import Http404, UnreadablePostError
 from django.test import RequestFactory
 from rest_framework import exceptions as drf
 
@@ -28,6 +28,10 @@ from core.exceptions import AuthenticationRequired, FieldError, InvalidInput, Ma
         (Http404(), 404, "not_found"),
         (PermissionDenied(), 403, "permission_denied"),
         (OperationalError("server closed the connection, password=x"), 503, "database_unavailable"),
+        (DataError("value 99999999999 is out of range"), 400, "invalid"),
+        (IntegrityError("duplicate key value"), 409, "conflict"),
+        (SuspiciousOperation("too many fields"), 400, "invalid"),
+        (UnreadablePostError("the client left"), 400, "invalid"),
         (RuntimeError("secret sentinel"), 500, "internal_error"),
     ],
 )

@@ -1,5 +1,8 @@
 import pytest
-from django.test import AsyncClient, Client
+from asgiref.sync import iscoroutinefunction
+from django.test import AsyncClient, Client, RequestFactory
+
+from core.api.slashes import SlashMiddleware
 
 PATHS = ["/api/v1/session", "/api/v1/session/", "/api/v1/runs/x/events", "/api/v1/runs/x/events/", "/api/v1/jobs"]
 
@@ -19,3 +22,16 @@ def test_what_is_no_route_stays_none():
 
     assert answer.status_code == 404
     assert answer.json()["instance"] == "/api/v1/nothing"
+
+
+@pytest.mark.parametrize(
+    ("path", "routed"), [("/v1", "/v1"), ("/v1/models/", "/v1/models"), ("/api/nowhere", "/api/nowhere")]
+)
+async def test_it_awaits_what_it_wraps_where_that_is_async(path, routed):
+    async def answer(request):
+        return request.path_info
+
+    middleware = SlashMiddleware(answer)
+
+    assert iscoroutinefunction(middleware)
+    assert await middleware(RequestFactory().get(path)) == routed
