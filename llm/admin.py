@@ -10,26 +10,22 @@ from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
-from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin, WorkspaceRelatedFilter
 from core.admin_display import moment, number
-from core.admin_forms import WorkspaceForm
 from llm import breaker
+from llm.admin_forms import ModelForm, ProviderForm
 from llm.admin_trials import TestableModelAdmin, TestableProviderAdmin
 from llm.breaker import BreakerState
 from llm.catalogue import CAPABILITIES
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, ModelPrice, Provider
 from llm.price_services import price_add
-from llm.selectors import header_names
 from llm.services import (
-    NO_CREDENTIALS,
     model_breaker_reset,
     model_create,
     model_delete,
@@ -42,83 +38,12 @@ from llm.services import (
 KIND_COLOURS = {ModelKind.CHAT: "info", ModelKind.EMBEDDING: "primary", ModelKind.RERANK: "success"}
 
 
-CREDENTIALS = ("api_key", "secret")
-
-
-def _password(label: Any) -> forms.CharField:
-    widget = UnfoldAdminPasswordWidget(render_value=False, attrs={"autocomplete": "new-password"})
-    return forms.CharField(label=label, required=False, strip=True, widget=widget)
-
-
-class _WrittenOnly(UnfoldAdminTextareaWidget):
-    """Like a password field: what was typed does not come back when the form is refused."""
-
-    def format_value(self, value: Any) -> str:
-        return ""
-
-
 BREAKER_COLOURS = {BreakerState.CLOSED: "success", BreakerState.HALF_OPEN: "warning", BreakerState.OPEN: "danger"}
 BREAKER_WORDS = {
     BreakerState.CLOSED: _("Answers"),
     BreakerState.HALF_OPEN: _("Being tried"),
     BreakerState.OPEN: _("Left alone"),
 }
-
-
-class ProviderForm(WorkspaceForm):
-    """Credentials are written, never read: an empty field leaves them as they are."""
-
-    api_key = _password(_("API key"))
-    secret = _password(_("Second secret"))
-    headers = forms.CharField(
-        label=_("Extra headers"),
-        required=False,
-        widget=_WrittenOnly(attrs={"rows": 3, "autocomplete": "off"}),
-    )
-    forget = forms.BooleanField(
-        label=_("Forget the credentials"),
-        required=False,
-        widget=UnfoldBooleanWidget,
-        help_text=_("Removes the stored key, second secret and extra headers that are not entered anew."),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "api_key" not in self.fields:
-            return
-        new = self.instance._state.adding
-        for name in CREDENTIALS:
-            purpose = str(Provider._meta.get_field(name).help_text) if name == "secret" else ""  # type: ignore[union-attr]
-            stored = "" if new else getattr(self.instance, name).masked()
-            kept = _("Stored: %(masked)s. Leave empty to keep it. Another base URL clears it.") % {"masked": stored}
-            self.fields[
-                name
-            ].help_text = f"{purpose} {kept if stored else _('Stored encrypted and never shown again.')}"
-        names = "" if new else ", ".join(header_names(self.instance))
-        stored_headers = _("Stored: %(names)s; new ones replace them all. ") % {"names": names} if names else ""
-        self.fields["headers"].help_text = format_lazy(
-            "{}{}", stored_headers, _("One a line, as Name: value. Stored encrypted and never shown again.")
-        )
-
-    def clean_headers(self) -> dict[str, str]:
-        lines = [line for line in self.cleaned_data["headers"].splitlines() if line.strip()]
-        pairs = [line.partition(":") for line in lines]
-        if any(not colon for _name, colon, _value in pairs):
-            raise forms.ValidationError(_("Write each header as Name: value."), code="invalid")
-        return {name.strip(): value.strip() for name, _colon, value in pairs}
-
-    def values(self) -> dict[str, Any]:
-        values = super().values()
-        if values.pop("forget", False):
-            values = {**NO_CREDENTIALS, **values}
-        return values
-
-    class Meta:
-        model = Provider
-        fields = (
-            "name", "slug", "type", "base_url", "api_key", "secret", "headers", "access_key_id", "region", "project",
-            "api_version", "is_active", "description",
-        )  # fmt: skip
 
 
 @admin.register(Provider)
@@ -231,6 +156,7 @@ class PriceInline(TabularInline):
 class ModelAdmin(TestableModelAdmin):
     """What can be called at a provider."""
 
+    form = ModelForm
     list_display = (
         "name",
         "kind_label",
@@ -251,18 +177,13 @@ class ModelAdmin(TestableModelAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("name", "slug", "provider", "kind", "identifier", "is_default", "is_active", "description")},
+            {"fields": ("provider", "identifier", "kind", "name", "slug", "is_default", "is_active", "description")},
         ),
         (_("Limits"), {"fields": ("max_input_tokens", "timeout_seconds", "dimensions", "shortens")}),
         (_("In a minute"), {"fields": ("requests_per_minute", "tokens_per_minute")}),
         (_("When it fails, or was asked before"), {"fields": ("fallback", "cache_seconds")}),
         (_("What it can do"), {"fields": CAPABILITIES}),
     )
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A new model gets the capabilities that the catalogue and its provider's type know of."""
-        fieldsets = super().get_fieldsets(request, obj)
-        return fieldsets if obj is not None else fieldsets[:-1]
 
     empty_title = _("No models yet")
     empty_text = _("Connect a provider first, then name the models that you want to use there.")

@@ -397,11 +397,17 @@ class RerankResponse:
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A model that a vendor offers. kind: `chat`, `embedding`, `rerank`, or empty where the vendor does not say."""
+    """A model that a vendor offers. kind: `chat`, `embedding`, `rerank`, or empty where the vendor does not say.
+
+    max_input_tokens, capabilities: what the listing says itself; a capability that it does not name is unknown. Names:
+    json_mode, json_schema, tool_calling, vision, reasoning, streaming.
+    """
 
     identifier: str
     kind: str = ""
     title: str = ""
+    max_input_tokens: int | None = None
+    capabilities: Mapping[str, bool] = field(default_factory=dict)
 
 
 class ProviderFailure(Exception):

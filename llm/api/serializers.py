@@ -132,11 +132,18 @@ class TrialSerializer(serializers.Serializer[Any]):
 
 
 class AvailableModelSerializer(serializers.Serializer[Any]):
-    """A model that a provider offers."""
+    """A model that a provider offers, and what the vendor or the catalogue knows of it."""
 
     identifier = serializers.CharField(help_text="As `identifier` of a model takes it.")
     kind = serializers.CharField(help_text="chat, embedding or rerank; empty where the vendor does not say.")
     title = serializers.CharField(help_text="The vendor's name for people, where it has one.")
+    max_input_tokens = serializers.IntegerField(allow_null=True, help_text="Tokens that it reads, where known.")
+    dimensions = serializers.IntegerField(allow_null=True, help_text="Of an embedding model, where known.")
+    capabilities = serializers.DictField(
+        child=serializers.BooleanField(),
+        help_text="By the names that a model has for them (`tool_calling`, `vision` …); only those that are known.",
+    )
+    model = serializers.CharField(help_text="The slug of the model here that is this one already, else empty.")
 
 
 class AvailableModelsSerializer(serializers.Serializer[Any]):

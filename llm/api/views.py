@@ -18,8 +18,8 @@ from llm.api.serializers import (
     TrialSerializer,
 )
 from llm.models import Model, ModelPrice, Provider
+from llm.offering import offered_models
 from llm.price_services import price_add
-from llm.providers.asking import listed_by_vendor
 from llm.services import (
     model_breaker_reset,
     model_create,
@@ -61,7 +61,7 @@ class ProviderViewSet(ConfigurationViewSet):
     def available_models(self, request: Request, id: str) -> Response:
         """Ask the vendor which models it offers, which also tests address and credentials. A 502 says what the vendor
         says."""
-        found = listed_by_vendor(self.get_object(), principal=self.principal)
+        found = offered_models(self.get_object(), principal=self.principal)
         return Response(AvailableModelsSerializer({"results": found}).data)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from llm.providers.collecting import CallCollector
 from llm.providers.http import HttpProvider
+from llm.providers.listing import able, tokens
 from llm.providers.rankers import read_ranking, read_vectors
 from plugins.contracts import (
     ChatDelta,
@@ -101,9 +102,20 @@ class CohereProvider(HttpProvider):
     async def list_models(self) -> tuple[ListedModel, ...]:
         answer = await self.get("/v1/models?page_size=1000")
         try:
-            return tuple(ListedModel(str(one["name"]), _kind(one.get("endpoints") or [])) for one in answer["models"])
+            return tuple(
+                ListedModel(
+                    str(one["name"]),
+                    _kind(one.get("endpoints") or []),
+                    max_input_tokens=tokens(one, "context_length"),
+                    capabilities=able(one.get("features"), _FEATURES),
+                )
+                for one in answer["models"]
+            )
         except (KeyError, TypeError, AttributeError):
             raise ProviderFailure("bad_response", "The model provider sent something that is no list.") from None
+
+
+_FEATURES = {"tools": "tool_calling", "json_mode": "json_mode", "json_schema": "json_schema", "vision": "vision"}
 
 
 def _kind(endpoints: list[str]) -> str:

@@ -10,6 +10,7 @@ from django.db import connection
 from magnet.embedded.server import free_port
 from magnet.tests.admin_world import World, world
 from magnet.tests.platform import Platform
+from magnet.tests.scripted_vendors import VendorServer, seen_in_a_browser
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +39,21 @@ def spa_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory, spa_port: int) -> Iterator[str]:
+def outside() -> Iterator[VendorServer]:
+    """A vendor that the platform of the browser tests may call."""
+    with VendorServer(seen_in_a_browser) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory, spa_port: int, outside: VendorServer) -> Iterator[str]:
     """The address of a whole platform, for what people do in a browser."""
     from magnet.tests.browser import PASSWORD
 
     origin = f"http://localhost:{spa_port}"
     folder = tmp_path_factory.mktemp("browser")
-    started = Platform(folder, ADMIN_PASSWORD=PASSWORD, CORS_ALLOWED_ORIGINS=origin)
+    allow = f"provider={outside.endpoint}"
+    started = Platform(folder, ADMIN_PASSWORD=PASSWORD, CORS_ALLOWED_ORIGINS=origin, OUTBOUND_ALLOW=allow)
     started.start_and_wait()
     yield f"http://localhost:{started.port}"
     started.terminate()

@@ -339,3 +339,17 @@ async def rankers(exchange: Exchange) -> None:
 
 
 VENDORS = {"anthropic": anthropic, "google": google, "cohere": cohere, "bedrock": bedrock}
+
+
+# --- What the browser tests pick from
+
+
+async def seen_in_a_browser(exchange: Exchange) -> None:
+    """A server of OpenAI's protocol that says what its models read and can."""
+    if "wrong" in exchange.call.headers.get("authorization", ""):
+        return await echo_key(exchange)
+    rows = [
+        {"id": "big-chat", "context_length": 65536, "capabilities": {"vision": True, "function_calling": False}},
+        {"id": "small-embed", "name": "Small embedder", "max_model_len": 512},
+    ]
+    return await exchange.json(200, {"object": "list", "data": [{"object": "model", **row} for row in rows]})

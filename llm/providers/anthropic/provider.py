@@ -7,6 +7,7 @@ from typing import Any
 from llm.providers.anthropic.requests import message_body
 from llm.providers.collecting import CallCollector
 from llm.providers.http import HttpProvider
+from llm.providers.listing import tokens
 from plugins.contracts import (
     ChatDelta,
     ChatRequest,
@@ -52,7 +53,10 @@ class AnthropicProvider(HttpProvider):
         answer = await self.get("/v1/models?limit=1000")
         try:
             rows = answer["data"]
-            return tuple(ListedModel(str(one["id"]), "chat", str(one.get("display_name", ""))) for one in rows)
+            return tuple(
+                ListedModel(str(one["id"]), "chat", str(one.get("display_name", "")), tokens(one, "max_input_tokens"))
+                for one in rows
+            )
         except (KeyError, TypeError, AttributeError):
             raise ProviderFailure("bad_response", "The model provider sent something that is no list.") from None
 

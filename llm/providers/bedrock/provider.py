@@ -145,7 +145,10 @@ class BedrockProvider(HttpProvider):
         answer = await self.get(f"{self._control}/foundation-models")
         try:
             rows = answer["modelSummaries"]
-            return tuple(ListedModel(str(one["modelId"]), _kind(one), str(one.get("modelName", ""))) for one in rows)
+            return tuple(
+                ListedModel(str(one["modelId"]), _kind(one), str(one.get("modelName", "")), capabilities=_able(one))
+                for one in rows
+            )
         except (KeyError, TypeError, AttributeError):
             raise ProviderFailure("bad_response", "The model provider sent something that is no list.") from None
 
@@ -155,6 +158,12 @@ def _kind(row: Mapping[str, Any]) -> str:
     if "rerank" in str(row["modelId"]):
         return "rerank"
     return "embedding" if "EMBEDDING" in gives else "chat" if "TEXT" in gives else ""
+
+
+def _able(row: Mapping[str, Any]) -> dict[str, bool]:
+    streams = row.get("responseStreamingSupported")
+    known = {"vision": "IMAGE" in (row.get("inputModalities") or [])} if _kind(row) == "chat" else {}
+    return {**known, "streaming": streams} if known and isinstance(streams, bool) else known
 
 
 class _Reading:

@@ -9,6 +9,7 @@ from llm.providers.collecting import new_call_id
 from llm.providers.google.auth import ServiceAccount
 from llm.providers.google.requests import content_body
 from llm.providers.http import HttpProvider
+from llm.providers.listing import tokens
 from llm.providers.rankers import read_vectors
 from plugins.contracts import (
     ChatDelta,
@@ -124,6 +125,8 @@ class GoogleProvider(HttpProvider):
                     str(one["name"]).removeprefix("models/"),
                     _kind(one.get("supportedGenerationMethods") or []),
                     str(one.get("displayName", "")),
+                    tokens(one, "inputTokenLimit"),
+                    {"reasoning": True} if one.get("thinking") is True else {},
                 )
                 for one in answer["models"]
             )

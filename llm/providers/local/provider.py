@@ -14,6 +14,7 @@ from plugins.contracts import (
     EmbeddingRequest,
     EmbeddingResponse,
     FinishReason,
+    ListedModel,
     Provider,
     ProviderFailure,
     TokenUsage,
@@ -52,6 +53,12 @@ class LocalProvider(Provider):
             output_tokens=embedding.count_tokens(text),
         )
         yield ChatDelta(finish_reason=FinishReason.STOP, usage=usage, model=EXTRACTIVE, refused=answer is None)
+
+    async def list_models(self) -> tuple[ListedModel, ...]:
+        return (
+            ListedModel(embedding.IDENTIFIER, "embedding", "all-MiniLM-L6-v2", embedding.MAX_TOKENS),
+            ListedModel(EXTRACTIVE, "chat", "Extractive"),
+        )
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         if request.model != embedding.IDENTIFIER:

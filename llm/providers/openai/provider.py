@@ -14,7 +14,7 @@ from core.exceptions import MagnetError
 from core.outbound import OutboundUse, async_client
 from llm.providers.collecting import CallCollector
 from llm.providers.failures import scrubbed, status_failure, vendor_text
-from llm.providers.listing import guessed_kind
+from llm.providers.listing import described
 from llm.providers.openai.requests import chat_arguments
 from llm.providers.presets import Quirks
 from llm.providers.rankers import read_ranking
@@ -151,7 +151,7 @@ class OpenAIProvider(Provider):
         found = []
         with self._failures():
             async for one in self._client.models.list():
-                found.append(ListedModel(one.id, guessed_kind(one.id)))
+                found.append(described(one.id, one.model_extra or {}))
                 if len(found) == MAX_LISTED:
                     break
         return tuple(found)
