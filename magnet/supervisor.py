@@ -105,6 +105,7 @@ class Supervisor:
             part.end_leftovers()
         if not _can_listen(self.host, self.port):
             raise PlatformError(f"PORT: {self.port} on {self.host} is taken or not allowed; set PORT to another one.")
+        self._check_settings()
         for counted in self.data_dir.metrics.glob("*.db"):
             counted.unlink()
         self.servers = servers_of(self.env)
@@ -115,6 +116,19 @@ class Supervisor:
             part.start()
         self._wait_until_ready()
         self._introduce()
+
+    def _check_settings(self) -> None:
+        """Let a process of its own read them, before anything is started. Raises PlatformError for a wrong one."""
+        answer = subprocess.run(
+            [sys.executable, "-X", "utf8", "-c", "import magnet.settings"],
+            cwd=environment.BASE_DIR,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise PlatformError(answer.stderr.strip().rpartition("\n")[2] or "The settings cannot be read.")
 
     def _prepare(self) -> None:
         """Migrate, seed and create the first user, in a process of its own: this one stays small."""
