@@ -78,10 +78,11 @@ def redirect(location: str, status: int = 302) -> bytes:
     return f"HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
-def make_certificate(folder: Path) -> Path:
-    """A self-signed certificate for the name `models.lan` alone; its path."""
+def make_certificate(folder: Path, *names: str) -> Path:
+    """A self-signed certificate for these names, `models.lan` alone by default; its path."""
+    names = names or ("models.lan",)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "models.lan")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.datetime.now(datetime.UTC)
     built = (
         x509.CertificateBuilder()
@@ -91,7 +92,7 @@ def make_certificate(folder: Path) -> Path:
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("models.lan")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
     path = folder / "server.pem"

@@ -1,7 +1,5 @@
 """The edge over real HTTP: first logins on the network and behind a proxy that ends TLS, wrong hosts, other origins."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +11,7 @@ from django.db import connection
 from accounts.models import ApiKey, User, Workspace
 from accounts.tests.factories import MembershipFactory, WorkspaceFactory
 from core.access import Role
-from magnet.embedded.server import free_port
-from magnet.tests.web import Visitor, web_process
+from magnet.tests.web import Proxy, Visitor, web_process
 
 pytestmark = pytest.mark.django_db
 
@@ -33,39 +30,6 @@ def ada(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
         yield user
         with connection.cursor() as cursor:
             cursor.execute("TRUNCATE accounts_workspace, accounts_user, django_session CASCADE")
-
-
-class Proxy:
-    """A proxy that would end TLS: adds what such a proxy adds, and passes the bytes on. It listens on 127.0.0.3."""
-
-    def __init__(self, target: str, *, keep_host: bool) -> None:
-        self.host, _, port = target.partition("://")[2].partition(":")
-        self.target_port = int(port)
-        self.keep_host = keep_host
-        self.port = free_port()
-        self.url = f"http://127.0.0.3:{self.port}"
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-        length = next((int(line[15:]) for line in head if line.lower().startswith("content-length:")), 0)
-        kept = [line for line in head if self.keep_host or not line.lower().startswith("host:")]
-        added = [] if self.keep_host else [f"Host: {self.host}:{self.target_port}"]
-        added += ["X-Forwarded-Proto: https", "X-Forwarded-For: 203.0.113.9", "Connection: close"]
-        back, to = await asyncio.open_connection(self.host, self.target_port, local_addr=("127.0.0.3", 0))
-        to.write("\r\n".join([*kept, *added, "", ""]).encode() + await reader.readexactly(length))
-        writer.write(await back.read())
-        await writer.drain()
-        writer.close()
-        to.close()
-
-    def __enter__(self) -> "Proxy":
-        self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(asyncio.start_server(self._pass, "127.0.0.3", self.port))
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
 
 
 @pytest.fixture(scope="module")
