@@ -270,7 +270,7 @@ class PageModelAdmin(ReadOnlyModelAdmin):
 
     def page_extra(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """What the template needs beside the object."""
-        return {}
+        raise NotImplementedError
 
     def page_of(self, obj: Any) -> Any:
         """A redirect to the page of the row."""

@@ -68,7 +68,7 @@ class TryAdmin(VariantedModelAdmin):
 
     def try_context(self, obj: Any, variants: list[Any]) -> dict[str, Any]:
         """What the page's template needs besides."""
-        return {}
+        raise NotImplementedError
 
     def variants_to_try(self, obj: Any) -> list[Any]:
         return list(obj.variants.order_by("-is_active", "-number"))

@@ -212,11 +212,11 @@ class ConfigurationViewSet(ListRetrieve):
 
     def create_object(self, data: dict[str, Any]) -> Any:
         """Call the service that creates the row."""
-        raise LookupError(f"{type(self).__name__} has no create service.")
+        raise NotImplementedError
 
     def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> Any:
         """Call the service that changes the row."""
-        raise LookupError(f"{type(self).__name__} has no update service.")
+        raise NotImplementedError
 
     def delete_object(self, instance: Any) -> None:
         """Rows in use are protected by their foreign keys, which answers 409 with the list of users."""

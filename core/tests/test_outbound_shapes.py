@@ -3,6 +3,7 @@
 import gzip
 import io
 
+import httpcore2
 import httpx
 import pytest
 import requests
@@ -167,6 +168,8 @@ def test_requests_streams_an_unpacked_answer(site):
         answer = session.get(f"http://{site.endpoint}/", stream=True)
         lines = list(answer.iter_lines())
         answer.close()
+        raw = session.get(f"http://{site.endpoint}/", stream=True).raw
+        assert io.BufferedReader(raw).read() == b"line\n" * 1000
 
     assert lines == [b"line"] * 1000
 
@@ -216,3 +219,16 @@ def test_requests_names_a_connection_that_was_not_made():
     silent = Listener(port=1)
     with requests_session(USE, client=checked(silent)) as session, pytest.raises(requests.ConnectionError):
         session.get(f"http://{silent.endpoint}/")
+
+
+class Unreachable(httpcore2.AsyncNetworkBackend):
+    async def connect_tcp(self, host, port, timeout=None, *_):  # noqa: ASYNC109 - the interface has it
+        raise httpcore2.ConnectTimeout("nobody there")
+
+
+def test_requests_names_a_connection_that_took_too_long(site):
+    with (
+        requests_session(USE, client=checked(site, network=Unreachable())) as session,
+        pytest.raises(requests.ConnectTimeout),
+    ):
+        session.get(f"http://{site.endpoint}/")

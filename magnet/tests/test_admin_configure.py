@@ -4,6 +4,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from accounts.tests.factories import MembershipFactory
 from core.access import Role
 from knowledge import storage
 from knowledge.models import Document, KnowledgeSource
@@ -497,3 +498,16 @@ def test_last_sign_of_life_shows_while_a_job_runs(north):
 
     assert "Last sign of life" in page
     assert 'data-live="on"' in page
+
+
+def test_stale_sharing_names_with_whom_it_is_shared(north):
+    client, tool = north.client(), north[RagTool]
+    first, second = (MembershipFactory(workspace=north.workspace, role=Role.USER) for _ in range(2))
+    form = {"name": tool.name, "slug": tool.slug, "expected_version": tool.version}
+    client.post(url("change", tool), {**form, "shared_with_members": [first.pk]})
+
+    response = client.post(url("change", tool), {**form, "shared_with_members": [second.pk]})
+
+    assert response.status_code == 409
+    assert f"Members is now: {first}" in text(response)
+    assert [share.member for share in tool.shares.all()] == [first]

@@ -14,7 +14,7 @@ from accounts.models import ApiKey, Membership
 from accounts.services import api_key_issue
 from accounts.tests.factories import MembershipFactory, principal_of
 from core.access import Role
-from core.api.idempotency import Attempt, KeyReused, StillRunning, claimed, keep
+from core.api.idempotency import SLOW, Attempt, KeyReused, StillRunning, begin_slowly, claimed, end_slowly, keep
 from core.models import StoredAnswer
 from knowledge.models import Document
 from knowledge.services import source_create
@@ -231,3 +231,21 @@ def test_who_dies_in_the_middle_leaves_nothing_to_wait_for():
         assert stored.answer.reveal()["body"] == 2
     with pytest.raises(KeyReused), claimed(Attempt(ATTEMPT.key_hash, "ef" * 32)):
         pytest.fail("another request")
+
+
+def test_slow_work_is_waited_for_stored_or_tried_again(db):
+    assert begin_slowly(ATTEMPT) is None
+    with pytest.raises(StillRunning):
+        begin_slowly(ATTEMPT)
+    end_slowly(ATTEMPT, None)
+    assert begin_slowly(ATTEMPT) is None
+    end_slowly(ATTEMPT, {"data": [1]})
+
+    assert begin_slowly(ATTEMPT) == {"data": [1]}
+
+
+def test_slow_work_that_died_is_forgotten_after_a_while(db):
+    begin_slowly(ATTEMPT)
+    StoredAnswer.objects.update(created_at=timezone.now() - SLOW)
+
+    assert begin_slowly(ATTEMPT) is None
