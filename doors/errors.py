@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -90,9 +90,15 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     return Response(error_of(problem), status=problem["status"], headers=headers_of(problem, error))
 
 
+def error_response(error: BaseException, request: HttpRequest) -> JsonResponse:
+    """The same for what no view answers. Unknown errors are logged, too."""
+    problem = problem_of(error, request.path)
+    if problem["status"] >= 500:
+        logger.error("request.failed", exc_info=error)
+    return JsonResponse(error_of(problem), status=problem["status"], headers=headers_of(problem, error))
+
+
 def unknown_route(request: HttpRequest, path: str = "") -> JsonResponse:
     """The last route below /v1/."""
     del path
-    problem = problem_of(Http404(), request.path)
-    body = error_of({**problem, "detail": f"There is no {request.method} {request.path[:200]} here."})
-    return JsonResponse(body, status=404)
+    return error_response(NotFound(f"There is no {request.method} {request.path[:200]} here."), request)

@@ -13,7 +13,7 @@ class BodyTooLarge(Exception):
 
 
 class BodyLimit:
-    """ASGI middleware. Answers 413 as a problem and reads no further."""
+    """ASGI middleware. Answers 413 as a problem, below /v1/ in OpenAI's shape, and reads no further."""
 
     def __init__(self, app: Any, limit: int) -> None:
         self.app = app
@@ -60,13 +60,18 @@ class BodyLimit:
             "code": "payload_too_large",
             "request_id": identifier,
         }
+        form, body = "application/problem+json", problem
+        if scope["path"].startswith("/v1/"):
+            from doors.errors import error_of  # only after Django is set up
+
+            form, body = "application/json", error_of(problem)
         headers = [
-            (b"content-type", b"application/problem+json"),
+            (b"content-type", form.encode()),
             (b"connection", b"close"),
             (b"x-request-id", identifier.encode()),
         ]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(problem).encode()})
+        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
 def _stated_length(scope: Scope) -> int:

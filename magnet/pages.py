@@ -1,4 +1,4 @@
-"""Answers for what goes wrong before a view can answer: pages for people, problems below /api/."""
+"""Answers for what goes wrong before a view can answer: pages for people, problems below /api/, OpenAI's below /v1/."""
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from core.api.problems import problem_response
 from core.context import request_id
 from core.exceptions import InvalidInput, MagnetError, PermissionRefused
+from doors.errors import error_response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
@@ -46,21 +47,24 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
-    if request.path.startswith("/api/"):
-        return problem_response(exception or Http404(), request)
-    return _page(404, _("Not found"), _("There is nothing at this address."))
+    answer = _of_api(request, exception or Http404())
+    return answer or _page(404, _("Not found"), _("There is nothing at this address."))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    if request.path.startswith("/api/"):
-        return problem_response(MagnetError("Something went wrong on our side."), request)
-    return _page(500, _("Something went wrong"), _("The error is in the log, under the id below."))
+    answer = _of_api(request, MagnetError("Something went wrong on our side."))
+    return answer or _page(500, _("Something went wrong"), _("The error is in the log, under the id below."))
 
 
 def _answer(request: HttpRequest, error: MagnetError, title: str) -> HttpResponseBase:
+    return _of_api(request, error) or _page(error.status, title, error.detail, error.hint)
+
+
+def _of_api(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+    """The answer of the API that was asked; None where people look at it."""
     if request.path.startswith("/api/"):
         return problem_response(error, request)
-    return _page(error.status, title, error.detail, error.hint)
+    return error_response(error, request) if request.path.startswith("/v1/") else None
 
 
 def _page(status: int, title: str, detail: str, hint: str = "") -> HttpResponse:
