@@ -41,6 +41,17 @@ PROBLEM: Part = {
     },
 }
 
+EVENT: Part = {
+    "type": "object",
+    "description": "One event of the stream, as its lines name it.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "Its number: what Last-Event-ID takes."},
+        "event": {"type": "string", "description": "What it tells, such as `run.completed`."},
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"type": "object"}},
+    },
+}
+
 MEANINGS: Mapping[int, tuple[str, str, str]] = {
     400: ("Invalid", "invalid", "The input is wrong; `errors` says where."),
     401: ("NotAuthenticated", "not_authenticated", "No credentials, or none that count."),
@@ -80,6 +91,8 @@ HEADERS: dict[str, Part] = {
 OF_EVERY_ANSWER = ("X-Request-Id",)
 OF_RATES = ("RateLimit", "RateLimit-Policy", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 OF_STATUS = {401: ("WWW-Authenticate",), 409: ("Retry-After",), 429: ("Retry-After",), 503: ("Retry-After",)}
+UNCOUNTED = frozenset({401, 413, 503})
+"""Of callers who are nobody, of bodies that are not read, of a platform that is down: nobody's minute has less."""
 
 
 def _parameter(name: str, description: str, example: str, *, required: bool = False) -> Part:
@@ -124,6 +137,12 @@ def headers_of(*names: str) -> Part:
     return {name: reference("headers", name) for name in names}
 
 
+def headers_of_problem(status: int) -> Part:
+    """All that a problem of this status can have."""
+    rates = () if status in UNCOUNTED else OF_RATES
+    return headers_of(*OF_EVERY_ANSWER, *OF_STATUS.get(status, ()), *rates)
+
+
 def _answer(status: int) -> Part:
     _, code, meaning = MEANINGS[status]
     example = {
@@ -132,7 +151,7 @@ def _answer(status: int) -> Part:
     }
     return {
         "description": meaning,
-        "headers": headers_of(*OF_EVERY_ANSWER, *OF_STATUS.get(status, ())),
+        "headers": headers_of_problem(status),
         "content": {CONTENT_TYPE: {"schema": reference("schemas", "Problem"), "example": example}},
     }
 
@@ -146,7 +165,7 @@ def add_parts(result: Part, **_: Any) -> Part:
     """drf-spectacular's hook: the shared parts join the description; tags stand in order."""
     components = result.setdefault("components", {})
     parts = {
-        "schemas": {"Problem": PROBLEM},
+        "schemas": {"Problem": PROBLEM, "Event": EVENT},
         "responses": {name: _answer(status) for status, (name, _code, _meaning) in MEANINGS.items()},
         "headers": HEADERS,
         "parameters": PARAMETERS,

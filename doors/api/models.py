@@ -13,6 +13,7 @@ from core.access import Permission
 from core.api.idempotency import REPLAYED, attempt_of, begin_slowly, end_slowly
 from core.api.views import AsyncAPIView, PrincipalMixin
 from core.limits import Rate
+from doors.api.examples import EMBEDDINGS, MODELS
 from doors.api.schemas import EmbeddingList, OpenAIModel, OpenAIModelList
 from doors.api.views import RUN_OR_MODELS, DoorMixin, require_run_or_models
 from doors.embeddings import embed, embedding_list, embedding_model, texts_of
@@ -22,6 +23,7 @@ from doors.targets import Listed, find_target, listed, one_line
 
 
 class _ListView(DoorMixin, PrincipalMixin, APIView):
+    examples = MODELS
     permissions: ClassVar[dict[str, Permission | None]] = {"get": None}
     own_rules: ClassVar[dict[str, Permission | tuple[str, str]]] = {"get": RUN_OR_MODELS}
 
@@ -50,6 +52,7 @@ class ModelDetailView(_ListView):
 
 
 class EmbeddingsView(DoorMixin, AsyncAPIView):
+    examples = EMBEDDINGS
     permissions: ClassVar[dict[str, Permission | None]] = {"post": Permission.MODELS}
     rate = Rate.RUNS
     once = True

@@ -21,6 +21,7 @@ from core.api.watch import Watch, watched
 from core.exceptions import PermissionRefused
 from doors.answers import end_problem
 from doors.api.described import DoorSchema
+from doors.api.examples import CHAT_COMPLETIONS, RESPONSES
 from doors.api.schemas import ChatCompletion, ResponseObject
 from doors.asked import Asked
 from doors.chat import ChatChunks, completion
@@ -138,6 +139,7 @@ async def _frames(
 
 
 class ChatCompletionsView(_AnswerView):
+    examples = CHAT_COMPLETIONS
     body = ChatCompletionRequest
 
     @extend_schema(
@@ -166,6 +168,7 @@ class ChatCompletionsView(_AnswerView):
 
 
 class ResponsesView(_AnswerView):
+    examples = RESPONSES
     body = ResponseRequest
 
     @extend_schema(

@@ -28,7 +28,7 @@ from knowledge.models import Document
 from llm.choices import ModelKind
 from llm.tests.factories import ModelFactory, ProviderFactory
 from magnet.tests.api_walk import Operation, operations
-from magnet.tests.contract import Described, assert_as_described, described_as, validator
+from magnet.tests.contract import Described, assert_as_described, validator
 from magnet.tests.scripted_provider import ScriptedProvider
 from magnet.tests.web import web_process
 from observability.api.runs import RunView
@@ -36,13 +36,15 @@ from observability.api.runs import RunView
 RECORDS = bool(os.environ.get("MAGNET_RECORD_EXAMPLES"))
 HOW = "Add it in <app>/api/examples.py, name it in the view as `examples`, and run `make examples` (CONTRIBUTING.md)."
 EVENT_STREAM = "text/event-stream"
+DOOR = "/v1/"
 # What the examples show is short: of lists one row, of texts the beginning.
 LONGEST_TEXT, LONGEST_LIST = 200, 1
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
-MOMENT = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
-HEX = re.compile(r"\b[0-9a-f]{32}\b|\bmk_\w+")
+MOMENT = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
+HEX = re.compile(r"(?<![0-9a-z])[0-9a-f]{32}\b|\bmk_[\w-]+")
+SECONDS = 1793608200  # of the same moment, for OpenAI's `created`
 
-BY_NAME = {str(described_as(one.method, one.route)): one for one in operations()}
+BY_NAME = {str(one.described): one for one in [*operations(), *operations(DOOR)]}
 
 
 def examples_of(operation: Operation) -> Examples:
@@ -62,7 +64,7 @@ def example(content: dict[str, Any]) -> Any:
 def test_it_shows_a_request_and_an_answer(name):
     operation = BY_NAME[name]
     described, values = (
-        described_as(operation.method, operation.route),
+        operation.described,
         examples_of(operation).path_of(operation.action),
     )
     needed = re.findall(r"{(\w+)}", described.path)
@@ -77,7 +79,7 @@ def test_it_shows_a_request_and_an_answer(name):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_what_it_shows_is_what_its_schema_says(name):
-    described = described_as(BY_NAME[name].method, BY_NAME[name].route)
+    described = BY_NAME[name].described
     shown = [described.request_content, *(one.get("content", {}) for one in described.answers.values())]
 
     for content in shown:
@@ -96,12 +98,16 @@ def test_no_example_is_left_over():
 
 @dataclass
 class Story:
-    """The examples on their way through a web process; `answers` are those of operations that were played."""
+    """The examples on their way through a web process; `answers` are those of operations that were played.
+
+    again: what each POST that takes an Idempotency-Key answered to the same request, and to another with its key.
+    """
 
     address: str
     headers: dict[str, str]
     answers: dict[str, httpx2.Response] = field(default_factory=dict)
     events: dict[str, str] = field(default_factory=dict)
+    again: dict[str, tuple[httpx2.Response, httpx2.Response]] = field(default_factory=dict)
 
     def play_all(self) -> None:
         """What creates comes first, what deletes comes last and in reverse; before each, what it refers to."""
@@ -115,7 +121,7 @@ class Story:
         if name in self.answers:
             return
         operation = BY_NAME[name]
-        described = described_as(operation.method, operation.route)
+        described = operation.described
         told = examples_of(operation).path_of(operation.action)
         values = {one: told[one] for one in re.findall(r"{(\w+)}", described.path)}
         for value in values.values():
@@ -124,6 +130,8 @@ class Story:
         path = described.path.format(**{one: self.value(value) for one, value in values.items()})
         BEFORE.get(name, lambda: None)()
         self.answers[name] = self.send(described, path)
+        if takes_key(described):
+            self.again[name] = self.send(described, path), self.send(described, path, other="than before")
         if issubclass(operation.view, RunView):
             self.events[name] = self.first_event(described, path)
         if name == "knowledge_sources_documents_create":
@@ -134,9 +142,10 @@ class Story:
             return value
         return place_in(self.answers[value.partition("#/")[0]].json(), value)
 
-    def send(self, described: Described, path: str) -> httpx2.Response:
-        """The example as the description shows it."""
+    def send(self, described: Described, path: str, **more: str) -> httpx2.Response:
+        """The example as the description shows it, and more in its body."""
         body = example(described.request_content)
+        body = {**(body or {}), **more} if more else body
         stream = any(EVENT_STREAM in one.get("content", {}) for one in described.answers.values())
         if stream and described.method == "GET":
             self.events[str(described)] = self.first_event(described, path)
@@ -144,12 +153,16 @@ class Story:
         headers = {} if described.operation["x-magnet-access"]["role"] == "nobody" else self.headers
         if any(one["name"] == "If-Match" and one.get("required") for one in described.parameters):
             headers = {**headers, "If-Match": "*"}
+        if takes_key(described):
+            headers = {**headers, "Idempotency-Key": str(described)}
         with httpx2.Client(trust_env=False, timeout=60) as client:
             return client.request(described.method, self.address + path, json=body, headers=headers)
 
     def first_event(self, described: Described, path: str) -> str:
         headers = {**self.headers, "Accept": EVENT_STREAM}
         body = example(described.request_content)
+        if path.startswith(DOOR):  # where only the body asks for a stream
+            body = {**body, "stream": True}
         with (
             httpx2.Client(trust_env=False, timeout=60) as client,
             client.stream(described.method, self.address + path, json=body, headers=headers) as answer,
@@ -164,11 +177,17 @@ class Story:
         raise AssertionError(f"{described} told no event")
 
 
+def takes_key(described: Described) -> bool:
+    return any(one["name"] == "Idempotency-Key" for one in described.parameters)
+
+
 def fail_document() -> None:
     """A document that failed, as one is whose file is damaged."""
     Document._unscoped.filter(external_id="parking").update(status="failed", reason_code="damaged", reason="Damaged.")
 
 
+# OpenAI's frames have no number, and those of chats no name.
+LINES = {"openai_chat_completions": ["data"], "openai_responses": ["event", "data"]}
 BEFORE = {"documents_retry": fail_document}
 
 
@@ -214,7 +233,7 @@ def test_every_example_is_answered_as_it_is_shown(story):
     if RECORDS:
         record(story)
     for name, response in story.answers.items():
-        described = described_as(BY_NAME[name].method, BY_NAME[name].route)
+        described = BY_NAME[name].described
         assert response.status_code == recorded()[name].status, name
         if response.headers.get("Content-Type") == EVENT_STREAM:
             continue
@@ -227,12 +246,30 @@ def test_every_example_is_answered_as_it_is_shown(story):
 @pytest.mark.timeout(300)
 def test_every_stream_begins_as_it_is_shown(story):
     for name, text in story.events.items():
-        lines = [line.partition(":")[0] for line in text.strip().split("\n")]
-        assert lines == ["id", "event", "data"]
-        shown = recorded()[name].events
-        assert shown is not None
-        assert text.split("\n")[1] == shown.split("\n")[1]
-        assert isinstance(json.loads(text.split("\n")[2].removeprefix("data: ")), dict)
+        told, shown = fields(text), fields(recorded()[name].events or "")
+        assert list(told) == LINES.get(name, ["id", "event", "data"])
+        assert told.get("event") == shown.get("event")
+        assert shape(json.loads(told["data"])) == shape(json.loads(shown["data"]))
+
+
+@pytest.mark.django_db
+@pytest.mark.timeout(300)
+def test_the_same_post_is_answered_the_same_and_another_under_its_key_is_refused(story):
+    assert set(story.again) == {name for name, one in BY_NAME.items() if takes_key(one.described)}
+    for name, (again, other) in story.again.items():
+        first = story.answers[name]
+        assert (again.status_code, again.json()) == (first.status_code, first.json()), name
+        assert [one.headers.get("Idempotency-Replayed") for one in (first, again)] == [None, "true"], name
+        for header in ("ETag", "Location"):
+            assert again.headers.get(header) == first.headers.get(header), (name, header)
+        assert_as_described(BY_NAME[name].described, other)
+        assert other.status_code == 422, name
+        assert "idempotency_key_reused" in other.text, name
+
+
+def fields(event: str) -> dict[str, str]:
+    """The lines of an event by their names."""
+    return {name: value for name, _, value in (line.partition(": ") for line in event.strip().split("\n"))}
 
 
 def shape(value: Any) -> Any:
@@ -278,6 +315,8 @@ class Cleaner:
             return "…"
         if name.endswith("_ms") and value is not None:
             return 12
+        if name in {"created", "created_at"} and isinstance(value, int):
+            return SECONDS
         if isinstance(value, float):
             return round(value, 3)
         if isinstance(value, str):
@@ -288,6 +327,7 @@ class Cleaner:
     def text(self, text: str) -> str:
         text = UUID.sub(lambda found: self.id_of(found[0]), text)
         text = MOMENT.sub("2026-11-02T08:30:00Z", text)
+        text = re.sub(r'("created(?:_at)?":)\d+', rf"\g<1>{SECONDS}", text)
         return HEX.sub(lambda found: "mk_…" if found[0].startswith("mk_") else "7f0c1d6e5b3a4c9d8e2f1a0b9c8d7e6f", text)
 
     def id_of(self, real: str) -> str:

@@ -6,13 +6,14 @@ from rest_framework.test import APIClient
 from accounts.models import ApiKey, Group, Membership, User
 from accounts.services import api_key_issue
 from core.access import Role
-from core.models import WorkspaceScopedModel
 from knowledge.models import KnowledgeSource
 from llm.models import Model, Provider
+from observability.models import Budget
 from prompts.models import PromptTemplate, PromptVariant
 from rag.models import RagTool, RagVariant, RetrievalTool, RetrievalVariant
 
 pytestmark = pytest.mark.django_db
+MESSAGES = {"messages": [{"role": "user", "content": "Hello."}]}
 STOLEN = "00000000-0000-7000-8000-000000000001"
 
 
@@ -50,7 +51,13 @@ KINDS = {
     "rag-tools": RagTool,
     "models": Model,
     "groups": Group,
+    "members": Membership,
+    "budgets": Budget,
 }
+
+
+# What an operator, or an admin, may change.
+THEIRS = {"models": ["is_active"], "providers": ["is_active"], "budgets": ["is_active"], "members": ["role"]}
 
 
 @pytest.mark.parametrize("resource", [*KINDS, "workspaces"])
@@ -58,8 +65,8 @@ def test_a_change_sets_nothing_that_is_not_the_callers(north, south, client, res
     row = north.workspace if resource == "workspaces" else north[KINDS[resource]]
     before, people = columns(row), list(User.objects.order_by("pk").values())
     body = hostile(south)
-    if resource in ("models", "providers"):
-        del body["is_active"]  # an operator's to change
+    for allowed in THEIRS.get(resource, ()):
+        del body[allowed]
 
     answer = client.patch(f"/api/v1/{resource}/{row.pk}/", body)
 
@@ -94,17 +101,24 @@ def test_a_draft_cannot_be_moved_published_or_renumbered(north, south, client, r
         ("knowledge-sources", KnowledgeSource, {"name": "New", "slug": "new"}),
         ("api-keys", ApiKey, {"name": "new"}),
         ("retrieval-tools", RetrievalTool, {"name": "New", "slug": "new"}),
+        ("prompt-templates", PromptTemplate, {"name": "New", "slug": "new", "variant": MESSAGES}),
+        ("groups", Group, {"name": "New", "slug": "new"}),
+        ("members", Membership, {"email": "new@example.org", "role": "viewer"}),
+        ("budgets", Budget, {"name": "New", "slug": "new", "unit": "tokens", "limit": "5"}),
     ],
 )
 def test_a_new_row_belongs_to_its_caller_whatever_the_body_says(north, south, client, resource, kind, body):
     answer = client.post(f"/api/v1/{resource}/", {**hostile(south), **body})
 
     assert answer.status_code == 201
-    assert issubclass(kind, WorkspaceScopedModel)
-    row = kind._unscoped.get(pk=answer.json()["id"])
+    row = kind._base_manager.get(pk=answer.json()["id"])
     assert str(row.pk) != STOLEN
     assert row.workspace_id == north.workspace.pk
     assert row.created_at.year > 2001
-    if isinstance(row, ApiKey):
+    if isinstance(row, ApiKey | Membership):
         assert row.user != south.principal.user
+    if isinstance(row, ApiKey):
         assert row.revoked_at is row.last_used_at is None
+    if isinstance(row, Membership):
+        assert row.role == Role.VIEWER
+        assert [row.user.is_staff, row.user.is_superuser, row.user.has_usable_password()] == [False] * 3

@@ -41,7 +41,10 @@ POLL_SECONDS = 0.5
 CHANGES = ("status", "progress", "attempts", "reason")
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 LAST_EVENT_ID = OpenApiParameter(
-    "Last-Event-ID", int, OpenApiParameter.HEADER, description="The number of the last event that was seen."
+    "Last-Event-ID",
+    str,
+    OpenApiParameter.HEADER,
+    description="The number of the last event that was seen; anything else means from the beginning.",
 )
 
 
