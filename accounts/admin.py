@@ -27,7 +27,7 @@ from unfold.widgets import (
 
 from accounts import admin_groups  # noqa: F401  # registers itself
 from accounts.links import LIFETIME, Purpose
-from accounts.members import AddedMember, invitation_renew, member_add
+from accounts.members import WHO_HELPS, AddedMember, invitation_renew, member_add
 from accounts.models import ApiKey, AuditEvent, Membership, User, Workspace
 from accounts.passwords import reset_link
 from accounts.selectors import members_of, workspaces_with_role
@@ -135,7 +135,7 @@ class MembershipForm(WorkspaceForm):
     email = forms.EmailField(
         label=_("E-mail address"),
         widget=UnfoldAdminTextInputWidget(),
-        help_text=_("Somebody without an account is invited: by mail, or by a link that you hand over."),
+        help_text=_("Somebody without an account is invited: by mail, or by a link that a superuser hands over."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -181,6 +181,9 @@ class MembershipAdmin(WorkspaceModelAdmin):
         person = added.membership.user
         if added.invitation_mailed:
             messages.info(request, _("An invitation to %(email)s is on its way.") % {"email": person.email})
+        if added.waits:
+            reason = _("No mail can be sent to %(email)s.") % {"email": person.email}
+            messages.warning(request, f"{reason} {WHO_HELPS}")
         if not added.invitation_link:
             return None
         back = reverse("admin:accounts_membership_changelist")
@@ -193,7 +196,8 @@ class MembershipAdmin(WorkspaceModelAdmin):
         back = reverse("admin:accounts_membership_change", args=[membership.pk])
         if request.method != "POST":
             text = _(
-                "For somebody who has set no password yet. Older links of this person stay good until one is used."
+                "For somebody who has set no password yet. Older links of this person stay good until one is used, "
+                "or the person comes into another workspace."
             )
             context = self.page_context(request, _("Invite again?"), membership, text=text, back=back)
             return TemplateResponse(request, "admin/accounts/link_ask.html", context)

@@ -46,7 +46,8 @@ class AddedMemberSerializer(MemberSerializer):
 
     invitation_mailed = serializers.BooleanField(read_only=True)
     invitation_link = serializers.CharField(
-        read_only=True, help_text="To hand over, where no mail can be sent; shown this once. Empty: there is none."
+        read_only=True,
+        help_text="For a superuser to hand over, where no mail can be sent; shown this once. Empty: there is none.",
     )
 
     class Meta(MemberSerializer.Meta):
@@ -88,7 +89,8 @@ class MemberViewSet(ConfigurationViewSet):
 
     @extend_schema(request=MemberSerializer, responses={201: AddedMemberSerializer})
     def create(self, request: Request) -> Response:
-        """Add the person with this address. Somebody without an account is invited: by mail, or by the link here."""
+        """Add the person with this address. Somebody without an account is invited: by mail, or by the link
+        here, which only a superuser is shown; others ask one to make a link on the person's page."""
         data = self.valid(self.get_serializer(data=request.data))
         added = member_add(principal=self.principal, email=data["email"], role=Role(data["role"]))
         invitation = {"invitation_mailed": added.invitation_mailed, "invitation_link": added.invitation_link}

@@ -4,6 +4,7 @@ from rest_framework.test import APIClient
 from accounts.models import ApiKey, Membership
 from accounts.services import api_key_issue
 from accounts.tests.factories import MembershipFactory
+from accounts.tests.smtp import mail_server
 from core.access import Role, Scope
 
 
@@ -34,3 +35,13 @@ def client_of(issue):
         return client
 
     return make
+
+
+@pytest.fixture
+def post_office(settings):
+    """A real mail server; what the broker would hand to a worker is done when the test says so."""
+    with mail_server() as server:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+        settings.DEFAULT_FROM_EMAIL = "magnet@example.org"
+        yield server

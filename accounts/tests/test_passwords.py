@@ -1,6 +1,5 @@
 """Setting a password by a link: by mail, from the command, from the admin; and inviting people."""
 
-import json
 import re
 import statistics
 import time
@@ -15,14 +14,14 @@ from django.utils import timezone
 from accounts.links import Purpose, token_for
 from accounts.lockout import MAX_TRIES
 from accounts.mail import mail_findings, send_link
-from accounts.members import invitation_renew, member_add
-from accounts.models import AuditEvent, FailedTries, Membership, User
-from accounts.services import api_key_authenticate, api_key_issue, membership_set
-from accounts.tasks import send_invitation, send_reset
-from accounts.tests.factories import MembershipFactory, UserFactory, WorkspaceFactory, principal_of
-from accounts.tests.smtp import mail_server
+from accounts.models import AuditEvent, FailedTries, User
+from accounts.services import (
+    api_key_authenticate,
+    api_key_issue,
+)
+from accounts.tasks import send_reset
+from accounts.tests.factories import MembershipFactory, UserFactory
 from core.access import Role
-from core.exceptions import Conflict
 from magnet.environment import Environment, SettingError
 from magnet.settings.mail import mail
 
@@ -34,16 +33,6 @@ OLD, NEW = "correct horse battery", "a quite different staple"
 @pytest.fixture
 def ann() -> User:
     return MembershipFactory(user=UserFactory(email="ann@example.org"), role=Role.USER).user
-
-
-@pytest.fixture
-def post_office(settings):
-    """A real mail server; what the broker would hand to a worker is done when the test says so."""
-    with mail_server() as server:
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
-        settings.DEFAULT_FROM_EMAIL = "magnet@example.org"
-        yield server
 
 
 def set_with(token: str, password: str = NEW, client: Client | None = None, **extra):
@@ -268,93 +257,6 @@ def test_a_superuser_makes_a_link_in_the_admin_and_nobody_else_does(ann):
     assert "no-store" in answer["Cache-Control"]
     assert admin.post(page).status_code in (403, 404)
     assert set_with(token).status_code == 302
-
-
-# --- invitations
-
-
-def admin_of(workspace) -> Membership:
-    return MembershipFactory(role=Role.ADMIN, workspace=workspace)
-
-
-def test_an_unknown_address_is_invited_with_a_link_that_is_shown_once():
-    admin = admin_of(WorkspaceFactory())
-
-    added = member_add(principal=principal_of(admin), email="new@example.org", role=Role.USER)
-
-    assert not added.membership.user.has_usable_password()
-    assert not signs_in("new@example.org", "")
-    assert set_with(added.invitation_link.partition("#")[2]).status_code == 302
-    assert signs_in("new@example.org", NEW)
-
-
-def test_with_a_mail_server_the_link_is_mailed_and_not_shown(post_office):
-    admin = admin_of(WorkspaceFactory())
-
-    added = member_add(principal=principal_of(admin), email="new@example.org", role=Role.USER)
-    send_invitation(str(added.membership.user_id))
-
-    assert (added.invitation_mailed, added.invitation_link) == (True, "")
-    (letter,) = post_office.mails
-    assert letter["To"] == "new@example.org"
-
-
-def test_nobody_is_shown_the_way_into_an_account_of_another_workspace():
-    """Whoever sees the link could use it, and would have the rights of the person everywhere."""
-    first, second = admin_of(WorkspaceFactory()), admin_of(WorkspaceFactory())
-    invited = member_add(principal=principal_of(first), email="new@example.org", role=Role.ADMIN).membership
-
-    added = member_add(principal=principal_of(second), email="new@example.org", role=Role.USER)
-
-    assert added.invitation_link == ""
-    for membership, admin in ((added.membership, second), (invited, first)):
-        with pytest.raises(Conflict):
-            invitation_renew(membership, principal=principal_of(admin))
-
-
-def test_whoever_has_an_account_is_not_invited_again(ann):
-    admin = admin_of(ann.workspaces.get())
-
-    with pytest.raises(Conflict, match="a member already"):
-        member_add(principal=principal_of(admin), email="ann@example.org", role=Role.USER)
-    with pytest.raises(Conflict, match="has an account already"):
-        invitation_renew(ann.memberships.get(), principal=principal_of(admin))
-
-
-def test_the_api_adds_changes_and_removes_members_and_keeps_the_last_admin():
-    admin = admin_of(WorkspaceFactory())
-    issued = api_key_issue(user=admin.user, workspace=admin.workspace, name="x")
-    client = Client(headers={"Authorization": f"Bearer {issued.text}", "If-Match": "*"})
-
-    def call(method: str, path: str = "", body: dict | None = None):
-        return client.generic(method, f"/api/v1/members/{path}", json.dumps(body or {}), "application/json")
-
-    made = call("POST", body={"email": "new@example.org", "role": "user"})
-    assert (made.status_code, made["Cache-Control"]) == (201, "no-store")
-    assert "#" in made.json()["invitation_link"]
-    one = made.json()["id"]
-    assert "invitation_link" not in call("GET", f"{one}/").json()
-    assert call("POST", body={"email": "new@example.org", "role": "admin"}).status_code == 409
-    assert call("PATCH", f"{one}/", {"role": "operator", "email": "other@example.org"}).json()["role"] == "operator"
-    assert call("PATCH", f"{admin.pk}/", {"role": "user"}).status_code == 409
-    assert call("DELETE", f"{admin.pk}/").status_code == 409
-    assert call("DELETE", f"{one}/").status_code == 204
-    assert list(Membership.objects.values_list("user__email", "role")) == [(admin.user.email, "admin")]
-
-
-def test_the_admin_shows_the_invitation_once():
-    admin = admin_of(WorkspaceFactory())
-    browser = Client()
-    browser.force_login(admin.user)
-
-    page = browser.post("/admin/accounts/membership/add/", {"email": "new@example.org", "role": "user"})
-    assert "A link for new@example.org" in page.content.decode()
-    invite = f"/admin/accounts/membership/{Membership.objects.get(role='user').pk}/invite/"
-    again = browser.post(invite)
-    assert "set#" in again.content.decode()
-
-    membership_set(workspace=WorkspaceFactory(), user=User.objects.get(email="new@example.org"), role=Role.USER)
-    assert browser.post(invite).status_code == 302
 
 
 # --- EMAIL_URL
