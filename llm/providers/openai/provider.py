@@ -84,37 +84,50 @@ class OpenAIProvider(Provider):
                 yield delta
             return
         with self._failures():
-            stream = await self._client.chat.completions.create(**arguments)
+            stream = await self._chat(arguments)
             await _require_events(stream)
         finish, usage, model, calls = FinishReason.PROVIDER_CUT, None, "", CallCollector()
         try:
             async for chunk in self._guarded(stream):
-                model = getattr(chunk, "model", None) or model
-                usage = _usage(getattr(chunk, "usage", None)) or usage
-                for choice in [c for c in getattr(chunk, "choices", None) or [] if c.index == 0]:
-                    if choice.finish_reason:
-                        finish = FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
-                    if choice.delta is not None:
-                        _collect(calls, choice.delta)
-                        if (said := _said(choice.delta)) is not None:
-                            yield said
+                model = str(chunk.get("model") or model)
+                usage = _usage(chunk.get("usage")) or usage
+                for choice in _objects(chunk.get("choices")):
+                    if choice.get("index", 0) != 0:
+                        continue
+                    if choice.get("finish_reason"):
+                        finish = FINISH_REASONS.get(str(choice["finish_reason"]), FinishReason.STOP)
+                    piece = _object(choice.get("delta"))
+                    _collect(calls, piece)
+                    if (said := _said(piece)) is not None:
+                        yield said
         finally:
             await stream.close()
         yield ChatDelta(finish_reason=finish, usage=usage, model=model or request.model, tool_calls=calls.calls())
 
+    async def _chat(self, arguments: dict[str, Any]) -> Any:
+        """The answer as plain JSON, or a stream of it: a model class for each piece would cost more than the rest."""
+        import openai
+
+        stream: bool = arguments["stream"]
+        body = {**arguments, **arguments.get("extra_body", {})}
+        body.pop("extra_body", None)
+        return await self._client.post(
+            "/chat/completions", body=body, cast_to=object, stream=stream, stream_cls=openai.AsyncStream[object]
+        )
+
     async def _whole_chat(self, arguments: dict[str, Any], request: ChatRequest) -> list[ChatDelta]:
         """The answer of a server that cannot stream."""
         with self._failures():
-            answer = await self._client.chat.completions.create(**arguments)
-            choice = answer.choices[0]
+            answer = await self._chat(arguments)
+            choice = answer["choices"][0]
             calls = CallCollector()
-            _collect(calls, choice.message)
-            said = _said(choice.message)
-            finish = FINISH_REASONS.get(choice.finish_reason, FinishReason.STOP)
+            _collect(calls, choice["message"])
+            said = _said(choice["message"])
+            finish = FINISH_REASONS.get(choice.get("finish_reason"), FinishReason.STOP)
             last = ChatDelta(
-                finish_reason=finish if choice.finish_reason else FinishReason.PROVIDER_CUT,
-                usage=_usage(answer.usage),
-                model=answer.model or request.model,
+                finish_reason=finish if choice.get("finish_reason") else FinishReason.PROVIDER_CUT,
+                usage=_usage(answer.get("usage")),
+                model=answer.get("model") or request.model,
                 tool_calls=calls.calls(),
             )
         return [last] if said is None else [said, last]
@@ -165,18 +178,19 @@ class OpenAIProvider(Provider):
             yield
         # The client does not check what it parses: an answer of another shape fails somewhere inside it.
         except (
-            openai.OpenAIError, httpx2.TransportError, MagnetError, ValueError, TypeError, AttributeError, IndexError
+            openai.OpenAIError, httpx2.TransportError, MagnetError, ValueError, TypeError, AttributeError, LookupError
         ) as error:  # fmt: skip
             raise self._failure_of(error) from None
 
-    async def _guarded(self, stream: Any) -> AsyncIterator[Any]:
+    async def _guarded(self, stream: Any) -> AsyncIterator[dict[str, Any]]:
         """The chunks of a stream, with the client's errors translated. A body that breaks off ends the stream."""
         import httpx2
         import openai
 
         try:
             async for chunk in stream:
-                yield chunk
+                if isinstance(chunk, dict):
+                    yield chunk
         except (openai.APITimeoutError, httpx2.TimeoutException) as error:
             raise self._failure_of(error) from None
         except (openai.APIConnectionError, httpx2.TransportError, UnicodeDecodeError):
@@ -204,11 +218,20 @@ class OpenAIProvider(Provider):
         return ProviderFailure("bad_response", message, vendor_message=said)
 
 
-def _said(delta: Any) -> ChatDelta | None:
+def _object(value: Any) -> dict[str, Any]:
+    """An object of JSON; nothing where a server sends something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _said(delta: dict[str, Any]) -> ChatDelta | None:
     """The text and the thoughts of a piece. Content is a text, or Mistral's list of parts; thoughts have no field in
     OpenAI's protocol, so servers have found two."""
-    content = getattr(delta, "content", None)
-    thoughts = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+    content = delta.get("content")
+    thoughts = delta.get("reasoning_content") or delta.get("reasoning")
     if isinstance(content, list):
         parts = [part for part in content if isinstance(part, dict)]
         content = "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
@@ -217,14 +240,14 @@ def _said(delta: Any) -> ChatDelta | None:
     return ChatDelta(text=text, reasoning=reasoning) if text or reasoning else None
 
 
-def _collect(calls: CallCollector, delta: Any) -> None:
-    for number, piece in enumerate(getattr(delta, "tool_calls", None) or []):
-        function = piece.function
-        arguments = (function and function.arguments) or ""
+def _collect(calls: CallCollector, delta: dict[str, Any]) -> None:
+    for number, piece in enumerate(_objects(delta.get("tool_calls"))):
+        function = _object(piece.get("function"))
+        arguments = function.get("arguments") or ""
         calls.add(
-            getattr(piece, "index", number),
-            id=piece.id or "",
-            name=(function and function.name) or "",
+            piece.get("index", number),
+            id=piece.get("id") or "",
+            name=function.get("name") or "",
             # Servers that send an object instead of its text have sent it whole.
             arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
         )
@@ -239,13 +262,15 @@ async def _require_events(stream: Any) -> None:
 
 
 def _usage(usage: Any) -> TokenUsage | None:
-    if usage is None:
+    if not isinstance(usage, dict):
         return None
-    cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
-    reasoning = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
     return TokenUsage(
-        input_tokens=usage.prompt_tokens or 0,
-        output_tokens=usage.completion_tokens or 0,
-        cached_input_tokens=cached or 0,
-        reasoning_tokens=reasoning or 0,
+        input_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+        cached_input_tokens=_count(_object(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=_count(_object(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
