@@ -113,17 +113,17 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "core.middleware.RequestIdMiddleware",
     "magnet.csp.PermissionsPolicy",
-    "magnet.csp.ContentSecurityPolicy",
-    "django.middleware.security.SecurityMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "magnet.middleware.InlineContentSecurityPolicy",
+    "magnet.middleware.Security",
+    "magnet.middleware.FrameOptions",
     "corsheaders.middleware.CorsMiddleware",
     "core.api.slashes.SlashMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "magnet.middleware.StaticFiles",
+    "magnet.middleware.Sessions",
+    "magnet.middleware.Common",
+    "magnet.middleware.Csrf",
+    "magnet.middleware.Authentication",
+    "magnet.middleware.Messages",
 ]
 ROOT_URLCONF = "magnet.urls"
 WSGI_APPLICATION = "magnet.wsgi.application"
