@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.api.sse import Numbered, data_frame
+from core.api.sse import data_frame
+from core.api.watch import Numbered
 from doors.answers import arguments_text, chat_usage, end_problem, finish_reason, ours, plain_id
 from doors.citing import annotations, nested
 from doors.errors import error_of

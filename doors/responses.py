@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.api.problems import problem_of
-from core.api.sse import Numbered, typed_frame
+from core.api.sse import typed_frame
+from core.api.watch import Numbered
 from core.exceptions import MagnetError
 from doors.answers import arguments_text, end_problem, ours, plain_id, response_usage
 from doors.asked import Asked

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -12,20 +13,12 @@ from django.http import StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
+from core.api.arrivals import Arrivals
+from core.api.watch import Numbered, Watch
+
 CONTENT_TYPE = "text/event-stream"
 PING = b": ping\n\n"
 PING_SECONDS = 15.0
-
-
-class Numbered(Protocol):
-    """An event with its place in the stream."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def data(self) -> dict[str, Any]: ...
 
 
 class EventStreamRenderer(JSONRenderer):
@@ -39,6 +32,11 @@ def encode(event: Numbered) -> bytes:
     """One frame. JSON has no line breaks, so one data line is enough."""
     data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
     return f"id: {event.seq}\nevent: {event.name}\ndata: {data}\n\n".encode()
+
+
+def one_frame(event: Numbered) -> tuple[bytes]:
+    """The frames of an event in our own streams."""
+    return (encode(event),)
 
 
 def data_frame(data: Any) -> bytes:
@@ -67,33 +65,58 @@ def last_event_id(request: Request) -> int:
 
 
 def stream_response(
-    events: AsyncIterator[Numbered] | AsyncIterator[bytes], headers: Mapping[str, str] = MappingProxyType({})
+    events: AsyncIterator[Numbered],
+    headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    watch: Watch | None = None,
+    tell: Callable[[Numbered], Iterable[bytes]] = one_frame,
+    released: bool = False,
 ) -> StreamingHttpResponse:
-    """The answer that tells these events, or frames, with a comment each 15 s so that no proxy takes it for dead."""
-    response = StreamingHttpResponse(_frames(events), content_type=CONTENT_TYPE, headers=headers)
+    """The answer that tells these events, with a comment each 15 s so that no proxy takes it for dead.
+
+    tell: the frames of one event. watch: asks each 15 s whether the reader may read on, and ends the stream if not.
+    released: the view has given its connection back (`core.database.in_request`); else it is done here, as it would be
+    held to the stream's end.
+    """
+    frames = _frames(events, watch, tell)
+    response = StreamingHttpResponse(
+        frames if released else _releasing(frames), content_type=CONTENT_TYPE, headers=headers
+    )
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
     return response
 
 
-async def _frames(events: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    # A connection that the view used would be held to the stream's end.
-    await sync_to_async(connections.close_all)()
-    pending = asyncio.ensure_future(anext(events, None))
+async def _releasing(frames: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(frames):
+        await sync_to_async(connections.close_all)()
+        async for frame in frames:
+            yield frame
+
+
+async def _frames(
+    events: AsyncIterator[Numbered], watch: Watch | None, tell: Callable[[Numbered], Iterable[bytes]]
+) -> AsyncGenerator[bytes]:
+    """What has come since the last look, in one piece."""
+    clock = asyncio.get_running_loop().time
+    arrivals, seq, ping = Arrivals(events), 0, clock() + PING_SECONDS
+    if watch is not None:
+        watch.begin(clock())
     try:
-        while True:
-            done, _ = await asyncio.wait({pending}, timeout=PING_SECONDS)
-            if not done:
+        while (come := await arrivals.next(min(ping, watch.due) if watch else ping)) is not None:
+            if watch is not None and clock() >= watch.due:
+                refused = await watch.refusal()
+                if refused is not None:
+                    yield b"".join(tell(watch.ended(seq + 1, refused)))
+                    return
+                watch.begin(clock())
+            if come:
+                seq = come[-1].seq
+                yield b"".join(frame for event in come for frame in tell(event))
+            elif clock() >= ping:
                 yield PING
+            else:
                 continue
-            event = pending.result()
-            if event is None:
-                return
-            yield event if isinstance(event, bytes) else encode(event)
-            pending = asyncio.ensure_future(anext(events, None))
+            ping = clock() + PING_SECONDS
     finally:
-        pending.cancel()
-        await asyncio.gather(pending, return_exceptions=True)
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
+        await arrivals.close()

@@ -1,21 +1,30 @@
 """Streams end when their reader loses the right to them: credentials are asked again while events flow."""
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import InterfaceError, OperationalError
 
 from core.api.problems import problem_of
-from core.api.sse import Numbered
 from core.database import in_database
 from core.exceptions import MagnetError, ServiceUnavailable
 
 CHECK_SECONDS = 15.0
 UNKNOWN_SECONDS = 45.0
 """So long a stream goes on while the database, which knows who may read, does not answer."""
+
+
+class Numbered(Protocol):
+    """An event with its place in the stream."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def data(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -29,12 +38,21 @@ class Ended:
 
 @dataclass
 class Watch:
-    """check: raises MagnetError when the reader may not read on. name, data: of the terminal event that says so."""
+    """check: raises MagnetError when the reader may not read on. name, data: of the terminal event that says so.
+
+    due: when to ask, by the clock of the stream's loop.
+    """
 
     check: Callable[[], Any]
     name: str
     data: dict[str, Any]
     known_at: float = 0.0
+    due: float = 0.0
+
+    def begin(self, now: float) -> None:
+        """Let the next pause begin."""
+        self.known_at = self.known_at or time.monotonic()
+        self.due = now + CHECK_SECONDS
 
     async def refusal(self) -> MagnetError | None:
         try:
@@ -50,32 +68,3 @@ class Watch:
 
     def ended(self, seq: int, refused: MagnetError) -> Ended:
         return Ended(seq, self.name, {**self.data, "seq": seq, "problem": problem_of(refused)})
-
-
-async def watched(events: AsyncIterator[Numbered], watch: Watch) -> AsyncGenerator[Numbered]:
-    """The events; each 15 s the reader's right is asked for again, and without it one terminal event ends them."""
-    seq, due = 0, time.monotonic() + CHECK_SECONDS
-    watch.known_at = time.monotonic()
-    pending = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            await asyncio.wait({pending}, timeout=max(0.0, due - time.monotonic()))
-            if time.monotonic() >= due:
-                refused = await watch.refusal()
-                if refused is not None:
-                    yield watch.ended(seq + 1, refused)
-                    return
-                due = time.monotonic() + CHECK_SECONDS
-            if pending.done():
-                event = pending.result()
-                if event is None:
-                    return
-                seq = event.seq
-                yield event
-                pending = asyncio.ensure_future(anext(events, None))
-    finally:
-        pending.cancel()
-        await asyncio.gather(pending, return_exceptions=True)
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-from asgiref.sync import sync_to_async
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from pydantic import BaseModel
@@ -16,8 +15,9 @@ from rest_framework.response import Response
 from core.access import Permission, Principal
 from core.api.idempotency import REPLAYED
 from core.api.negotiation import OneForm
-from core.api.sse import Numbered, stream_response
-from core.api.watch import Watch, watched
+from core.api.sse import stream_response
+from core.api.watch import Numbered, Watch
+from core.database import in_request
 from core.exceptions import PermissionRefused
 from doors.answers import end_problem
 from doors.api.described import DoorSchema
@@ -100,15 +100,17 @@ class _AnswerView(DoorMixin, RunView):
 
     async def answer(self, request: Request) -> Any:
         """Execute, and answer in the form that was asked for."""
-        asked, run_id, started = await sync_to_async(self._saved)(request)
+        asked, run_id, started = await in_request(self._saved, request)
         if started is not None:
             await live.start(started.run, started.work)
         headers = {} if started is not None else {REPLAYED: "true"}
         if asked.stream:
             watch = Watch(self._may_read_on, EventName.RUN_FAILED.value, {"run_id": str(run_id)})
-            events = watched(live.follow(run_id), watch)
-            frames = _frames(events, self.teller(asked, run_id), run_id if started is not None else None)
-            return stream_response(frames, headers)
+            events: AsyncIterator[Numbered] = live.follow(run_id)
+            if started is not None:
+                events = _owned(events, run_id)
+            tell = self.teller(asked, run_id).frames
+            return stream_response(events, headers, watch=watch, tell=tell, released=True)
         answer = await live.wait(run_id)
         problem = end_problem(answer) if answer["status"] == "cancelled" else None
         if problem is not None:
@@ -122,19 +124,16 @@ class _AnswerView(DoorMixin, RunView):
         return asked, run_id, started
 
 
-async def _frames(
-    events: AsyncIterator[Numbered], teller: ChatChunks | ResponseEvents, run_id: uuid.UUID | None
-) -> AsyncIterator[bytes]:
-    """The frames of a run. One that was started here is cancelled when its reader leaves before the end."""
+async def _owned(events: AsyncIterator[Numbered], run_id: uuid.UUID) -> AsyncIterator[Numbered]:
+    """The events of a run that is cancelled when its reader leaves before the end."""
     over = False
     try:
         async with aclosing(events) as told:  # type: ignore[type-var]  # an async generator
             async for event in told:
                 over = event.name in (EventName.RUN_COMPLETED, EventName.RUN_CANCELLED)
-                for frame in teller.frames(event):
-                    yield frame
+                yield event
     finally:
-        if run_id is not None and not over:
+        if not over:
             await live.cancel(run_id, StopReason.GONE)
 
 

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from asgiref.sync import sync_to_async
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +13,8 @@ from core.access import Permission, Principal
 from core.api.idempotency import REPLAYED, StillRunning, attempt_of, claimed, keep
 from core.api.sse import EventStreamRenderer, stream_response, wants_stream
 from core.api.views import AsyncAPIView, find
-from core.api.watch import Watch, watched
+from core.api.watch import Watch
+from core.database import in_request
 from core.limits import Rate
 from observability.choices import RunStatus
 from observability.models import Run
@@ -46,13 +46,13 @@ class RunView(AsyncAPIView):
 
     async def run(self, request: Request, reference: str) -> Any:
         """Execute, and answer in the form that was asked for."""
-        run_id, started = await sync_to_async(self._begin)(request, reference)
+        run_id, started = await in_request(self._begin, request, reference)
         if started is not None:
             await live.start(started.run, started.work)
         headers = {} if started is not None else {REPLAYED: "true"}
         if wants_stream(request, self.stream):
             watch = Watch(self._still_shared, EventName.RUN_FAILED.value, {"run_id": str(run_id)})
-            return stream_response(watched(live.follow(run_id), watch), headers)
+            return stream_response(live.follow(run_id), headers, watch=watch, released=True)
         return Response(await live.wait(run_id), headers=headers)
 
     def _still_shared(self) -> None:

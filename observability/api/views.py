@@ -18,7 +18,7 @@ from core import lifecycle
 from core.access import Permission, Principal
 from core.api.sse import EventStreamRenderer, last_event_id, stream_response
 from core.api.views import AsyncAPIView, ListRetrieve, find
-from core.api.watch import Watch, watched
+from core.api.watch import Watch
 from core.exceptions import PermissionRefused
 from observability.api.examples import JOBS, RUNS, TRACES
 from observability.api.serializers import (
@@ -91,7 +91,7 @@ class JobEventsView(AsyncAPIView):
         """An event `job.progress` at each change, and `job.finished` at the end."""
         job = await sync_to_async(self._find)(id, self.principal)
         watch = Watch(lambda: self._find(id, self.renewed_principal()), "job.stream_failed", {"job_id": str(job.pk)})
-        return stream_response(watched(job_events(self.principal, job.pk), watch))
+        return stream_response(job_events(self.principal, job.pk), watch=watch)
 
     def _find(self, id: str, principal: Principal) -> Job:
         found: Job = find(jobs_of(principal), id)
@@ -182,7 +182,7 @@ class RunEventsView(_OneRunView):
         watch = Watch(
             lambda: self.find(id, self.renewed_principal()), EventName.RUN_FAILED.value, {"run_id": str(run.pk)}
         )
-        return stream_response(watched(live.follow(run.pk, last_event_id(request)), watch))
+        return stream_response(live.follow(run.pk, last_event_id(request)), watch=watch)
 
 
 class RunCancelView(_OneRunView):

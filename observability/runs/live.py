@@ -17,9 +17,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseFailure
-from django.db import connections, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from core import lifecycle
@@ -115,7 +114,7 @@ _live: dict[uuid.UUID, LiveRun] = {}
 
 
 async def start(run: Run, work: Work) -> None:
-    """Execute a saved run as a task of this process, and give the caller's database connection back."""
+    """Execute a saved run as a task of this process. The caller holds no database connection any more."""
     live = LiveRun(run, work)
     _live[run.pk] = live
     lifecycle.on_shutdown(shutdown)
@@ -123,7 +122,6 @@ async def start(run: Run, work: Work) -> None:
     if lifecycle.stopping():
         live.stop(StopReason.SHUTDOWN)
     live.task = asyncio.create_task(_execute(live), name=f"run {run.pk}", context=_own_context())
-    await sync_to_async(connections.close_all)()
 
 
 def _own_context() -> contextvars.Context:
