@@ -95,19 +95,21 @@ def close_row(unclosed: Unclosed) -> NumberedEvent:
     answer = {**closing.answer, "finish_reason": run.finish_reason or None}
     if "usage" in answer:
         answer["usage"] = {**answer["usage"], **cost_of(unclosed.work.recorder)}
-    store.insert_events(run, unclosed.unstored)
-    return end_row(run, RunStatus.INCOMPLETE if ends_early else ending.status, answer, unclosed.seq)
+    status = RunStatus.INCOMPLETE if ends_early else ending.status
+    return end_row(run, status, answer, unclosed.seq, unclosed.unstored)
 
 
-def end_row(run: Run, status: RunStatus, answer: dict[str, Any], seq: int) -> NumberedEvent:
-    """Move a locked, running run to its end and store its terminal event as number `seq`."""
+def end_row(
+    run: Run, status: RunStatus, answer: dict[str, Any], seq: int, unstored: Sequence[NumberedEvent] = ()
+) -> NumberedEvent:
+    """Move a locked, running run to its end and store its terminal event as number `seq`, behind those not stored."""
     run.move_to(status)
     run.finished_at = timezone.now()
     run.duration_ms = max(0, int((run.finished_at - run.started_at).total_seconds() * 1000))
     run.answer = plain(answer_of(run, answer))
     run.last_seq, run.lease_expires_at = seq, None
     terminal = numbered(run.pk, seq, _terminal(run))
-    store.insert_events(run, [terminal])
+    store.insert_events(run, [*unstored, terminal])
     run.save()
     return terminal
 

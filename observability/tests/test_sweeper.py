@@ -159,9 +159,10 @@ class TestRuns:
 
     def test_what_other_processes_were_told_in_its_last_second_is_kept(self):
         run = RunFactory(last_seq=1, lease_expires_at=timezone.now() - AGO)
-        for seq, text in ((2, "Twenty "), (3, "five"), (5, "never")):
-            data = json.dumps({"run_id": str(run.pk), "seq": seq, "text": text})
-            sync_client().xadd(store.stream_key(run.pk), {"event": "message.delta", "data": data}, id=f"{seq}-0")
+        for told in ([(1, "stored "), (2, "Twenty ")], [(3, "five")], [(5, "never")]):
+            data = [{"run_id": str(run.pk), "seq": seq, "text": text} for seq, text in told]
+            entry = {"events": json.dumps([(one["seq"], "message.delta", one) for one in data])}
+            sync_client().xadd(store.stream_key(run.pk), entry, id=f"{told[-1][0]}-0")
 
         sweep()
 
