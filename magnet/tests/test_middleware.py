@@ -7,11 +7,15 @@ from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.contrib.messages import add_message, constants, get_messages
 from django.http import HttpResponse
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.security import SecurityMiddleware
 from django.test import AsyncRequestFactory, RequestFactory
 from django.utils.module_loading import import_string
 
 from accounts.tests.factories import UserFactory
 from magnet import middleware
+from magnet.csp import ContentSecurityPolicy
 
 
 async def answer(_request: object) -> HttpResponse:
@@ -35,6 +39,13 @@ def test_all_middleware_can_be_awaited():
     for path in settings.MIDDLEWARE:
         made = import_string(path)(answer)
         assert iscoroutinefunction(made), path
+
+
+def test_what_django_and_whitenoise_protect_is_in_the_list():
+    listed = [import_string(path) for path in settings.MIDDLEWARE]
+
+    for wanted in (SecurityMiddleware, XFrameOptionsMiddleware, CsrfViewMiddleware, ContentSecurityPolicy):
+        assert any(isinstance(one, type) and issubclass(one, wanted) for one in listed), wanted
 
 
 @pytest.mark.parametrize("cls", [middleware.Sessions, middleware.Messages, middleware.Common, middleware.Security])
