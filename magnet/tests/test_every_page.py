@@ -47,6 +47,14 @@ ENVIRONMENT = {
     "OTEL_EXPORTER_OTLP_HEADERS": {"authorization": "otlp-sentinel-Jz2Pw7"},
     "SENTRY_DSN": "https://sentry-sentinel-Uf8@localhost/1",
 }
+# What its routes alone do not lead to.
+MORE_PAGES = (
+    "/panel/password/?set",
+    "/admin/observability/usagerecord/report/?by=user&csv=groups",
+    "/admin/observability/usagerecord/report/?by=nothing&zone=Mars",
+)
+NEWCOMER = "email=new%40example.org&role=user"
+HTTPS = {"SECURE_HSTS_SECONDS": 31_536_000, "SESSION_COOKIE_SECURE": True, "CSRF_COOKIE_SECURE": True}
 # What may be shown of a secret is its last four characters.
 NEVER = [one[:-4] for one in (SENTINEL, SECOND, WRONG, OTHER, TEAM)]
 NEVER += [one[-5:] for one in (SENTINEL, SECOND, WRONG, OTHER, TEAM)]
@@ -81,12 +89,13 @@ class Seen:
 
 @dataclass
 class Walked:
-    """never: what may stand nowhere. issued: a key of the API, which is shown once."""
+    """never: what may stand nowhere. issued, links: a key of the API and links to set a password, shown once."""
 
     seen: list[Seen] = field(default_factory=list)
     never: list[str] = field(default_factory=lambda: [*NEVER, *of_this_installation()])
     log: str = ""
     issued: str = ""
+    links: list[str] = field(default_factory=list)
     told: str = ""
     rows: dict[str, str] = field(default_factory=dict)
 
@@ -107,7 +116,7 @@ async def echo(exchange: Exchange) -> None:
 
 
 def look(walked: Walked, who: str, client: Client, method: str, path: str, **options: Any) -> Any:
-    answer = client.generic(method, path, **options)
+    answer = client.generic(method, path, secure=True, **options)
     body = whole(answer).decode(errors="replace")
     headers = {name.lower(): value for name, value in answer.headers.items()}
     walked.seen.append(Seen(who, method, path, answer.status_code, headers, body, answer.cookies))
@@ -180,6 +189,15 @@ def call_the_vendor(walked: Walked, client: Client, world: World) -> None:
     world.rows |= {Run: runs[0], Trace: Trace._unscoped.get(pk=runs[0].trace_id)}
 
 
+def make_links(walked: Walked, client: Client, world: World) -> None:
+    """Links to set a password, which a superuser is shown once."""
+    person = world.member(Role.USER)
+    form = "application/x-www-form-urlencoded"
+    asked = [(f"/admin/accounts/user/{person.pk}/reset-link/", ""), ("/admin/accounts/membership/add/", NEWCOMER)]
+    pages = [look(walked, "link", client, "POST", path, data=data, content_type=form) for path, data in asked]
+    walked.links = [found for page in pages for found in re.findall(r"\?set#([^<\s\"]+)", page.content.decode())]
+
+
 def walk(world: World, vendor: VendorServer) -> Walked:
     walked = Walked()
     log = io.StringIO()
@@ -197,7 +215,8 @@ def walk(world: World, vendor: VendorServer) -> Walked:
         call_the_vendor(walked, client, world)
         look(walked, "stranger", Client(), "POST", "/panel/login/", data=f"username={person.email}&password={WRONG}",
              content_type="application/x-www-form-urlencoded")  # fmt: skip
-        for path in addresses(world):
+        make_links(walked, client, world)
+        for path in [*addresses(world), *MORE_PAGES]:
             look(walked, "admin", client, "GET", path)
             look(walked, "visitor", Client(), "GET", path)
         errors(walked, client)
@@ -229,7 +248,8 @@ def told_by_commands() -> str:
     """What people at the server's terminal read, and may send to somebody for help."""
     told = io.StringIO()
     for command in (["doctor"], ["doctor", "--json"], ["check_integrity", "--json"]):
-        with contextlib.suppress(CommandError, SystemExit):
+        # With a mail server that lets nobody in, of which there is something to say.
+        with override_settings(EMAIL_HOST="127.0.0.1"), contextlib.suppress(CommandError, SystemExit):
             call_command(*command, stdout=told, stderr=told)
     return told.getvalue()
 
@@ -249,7 +269,7 @@ def rows_as_text() -> dict[str, str]:
 def walked(worlds: tuple[World, World], django_db_blocker: Any) -> Iterator[Walked]:
     with django_db_blocker.unblock(), VendorServer(echo) as vendor:
         allow = {"provider": frozenset({vendor.endpoint})}
-        with override_settings(OUTBOUND_ALLOW=allow, EMAIL_HOST="127.0.0.1", EMAIL_PORT=1, **ENVIRONMENT):
+        with override_settings(OUTBOUND_ALLOW=allow, EMAIL_HOST="", EMAIL_PORT=1, **HTTPS, **ENVIRONMENT):
             found = walk(worlds[0], vendor)
         yield found
 
@@ -292,6 +312,7 @@ def test_every_page_carries_the_security_headers(walked: Walked) -> None:
         "referrer-policy": "same-origin",
         "cross-origin-opener-policy": "same-origin",
         "x-frame-options": "DENY",
+        "strict-transport-security": "max-age=31536000",
     }
     for page in walked.seen:
         assert {name: page.headers.get(name) for name in expected} == expected, page.name
@@ -305,6 +326,7 @@ def test_every_cookie_is_bound_to_our_site(walked: Walked) -> None:
 
     assert {morsel.key for morsel in cookies} >= {"csrftoken"}
     assert all(morsel["samesite"] == "Lax" for morsel in cookies)
+    assert all(morsel["secure"] for morsel in cookies)
     assert all(morsel["httponly"] for morsel in cookies if morsel.key != "csrftoken")
 
 
@@ -327,6 +349,14 @@ def test_vendor_was_shown_every_credential(walked: Walked) -> None:
 
     assert {one.path for one in told} >= {"/api/v1/models/echo/test", "/api/v1/providers/vendor/available-models"}
     assert all("x-team" in one.body for one in told)
+
+
+def test_link_is_shown_once_and_written_down_nowhere(walked: Walked) -> None:
+    assert len(walked.links) == 2
+    for link in walked.links:
+        assert [one.who for one in walked.seen if link in one.body] == ["link"]
+        assert link not in walked.log
+        assert [name for name, text in walked.rows.items() if link in text] == []
 
 
 def test_secret_is_in_no_answer(walked: Walked) -> None:

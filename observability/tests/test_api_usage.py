@@ -20,6 +20,7 @@ from observability.usage import rollup
 
 pytestmark = pytest.mark.django_db
 PATH = "/api/v1/usage/"
+FORMULAS = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'quoted", "a=1"]
 
 
 @pytest.fixture
@@ -97,6 +98,33 @@ async def test_a_file_is_neutralised_and_reads_back(query, headers):
     assert row["provider"] == f"'{formula}"
     assert original(row["provider"]) == formula
     assert (row["calls"], row["input_tokens"], row["cost_USD"], row["start"]) == ("1", "7", "0.50000000", "")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("group", ["provider", "model", "key", "user"])
+async def test_no_name_in_a_file_is_a_formula_and_each_reads_back(group):
+    from asgiref.sync import sync_to_async
+
+    def build() -> Membership:
+        member = MembershipFactory(role=Role.VIEWER, user__name=FORMULAS[0])
+        for text in FORMULAS:
+            key = api_key_issue(user=member.user, workspace=member.workspace, name=text).key
+            use(member, provider_slug=text, model_slug=text, key_id=key.pk, user=member.user)
+        return member
+
+    member = await sync_to_async(build)()
+    client = AsyncClient()
+    await client.aforce_login(member.user)
+
+    answer = await client.get(PATH, {"format": "csv", "group_by": group})
+
+    text = b"".join([piece async for piece in answer.streaming_content]).decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    cells = [cell for row in rows for cell in row.values()]
+    assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))] == []
+    told = {original(row[column]) for row in rows for column in (group, f"{group}_name")}
+    expected = {"user": [str(member.user)], "model": [f"{one}/{one}" for one in FORMULAS]}.get(group, FORMULAS)
+    assert all(any(one in cell for cell in told) for one in expected), told
 
 
 @pytest.mark.parametrize(
