@@ -18,8 +18,9 @@ from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin, WorkspaceRelatedFilter
 from core.admin_display import moment, number
 from llm import breaker
+from llm.admin_drafts import DraftingModelAdmin
 from llm.admin_forms import ModelForm, ProviderForm
-from llm.admin_trials import TestableModelAdmin, TestableProviderAdmin
+from llm.admin_ollama import OllamaProviderAdmin
 from llm.breaker import BreakerState
 from llm.catalogue import CAPABILITIES
 from llm.choices import ModelKind, ProviderType
@@ -47,7 +48,7 @@ BREAKER_WORDS = {
 
 
 @admin.register(Provider)
-class ProviderAdmin(TestableProviderAdmin):
+class ProviderAdmin(OllamaProviderAdmin):
     """Endpoints of vendors, with their credentials."""
 
     form = ProviderForm
@@ -153,7 +154,7 @@ class PriceInline(TabularInline):
 
 
 @admin.register(Model)
-class ModelAdmin(TestableModelAdmin):
+class ModelAdmin(DraftingModelAdmin):
     """What can be called at a provider."""
 
     form = ModelForm

@@ -11,6 +11,7 @@ class LlmConfig(AppConfig):
         from core.lifecycle import on_shutdown
         from core.seeds import SEEDS, WORKSPACE_SEEDS
         from llm.doctor import model_findings
+        from llm.ollama import look_at_start
         from llm.pricing import price_entries
         from llm.providers.connections import close_connections
         from llm.providers.registry import register_built_in
@@ -25,4 +26,5 @@ class LlmConfig(AppConfig):
         DOCTOR_CHECKS.register("70-models", model_findings)
 
         SEEDS.register("10-llm", seed_all)
+        SEEDS.register("90-ollama", look_at_start)
         WORKSPACE_SEEDS.register("10-llm", seed_workspace)

@@ -1,6 +1,6 @@
 """What a provider offers, with all that is known of each model: what fills the picker of a new model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,11 @@ class OfferedModel:
 
 def offered_models(provider: Provider, *, principal: Principal) -> tuple[OfferedModel, ...]:
     """The vendor's list, in its order. Raises UpstreamError with what the vendor says itself."""
-    listed = listed_by_vendor(provider, principal=principal)
+    return with_what_is_known(listed_by_vendor(provider, principal=principal), provider)
+
+
+def with_what_is_known(listed: Sequence[ListedModel], provider: Provider) -> tuple[OfferedModel, ...]:
+    """All that is known of the models that this provider, which may not be saved yet, lists."""
     rows = Model.objects.for_workspace(provider.workspace_id).filter(provider=provider)
     here = dict(rows.order_by("-created_at").values_list("identifier", "slug"))
     return tuple(_offered(one, provider.type, here.get(one.identifier, "")) for one in listed)

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 
 from core.crypto import DecryptionFailed
 from core.exceptions import Conflict, NotFound
-from llm.choices import ModelKind
+from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
 
 
@@ -30,6 +30,13 @@ def model_by_slug(workspace_id: uuid.UUID, slug: str) -> Model:
 
 def _with_provider(workspace_id: uuid.UUID) -> QuerySet[Model]:
     return Model.objects.for_workspace(workspace_id).select_related("provider")
+
+
+def connected_chat_models(workspace_id: uuid.UUID) -> QuerySet[Model]:
+    """Chat models of vendors that may be asked: the default first, then the newest."""
+    rows = _with_provider(workspace_id).filter(kind=ModelKind.CHAT, is_active=True)
+    asked = rows.filter(provider__is_active=True, provider__key_refused_at=None)
+    return asked.exclude(provider__type=ProviderType.LOCAL).order_by("-is_default", "-created_at", "-pk")
 
 
 def model_by_id(model_id: uuid.UUID) -> Model:

@@ -15,7 +15,10 @@ from core.admin_display import number
 from knowledge.choices import DocumentStatus
 from knowledge.models import Document
 from knowledge.quota import FULL_SOON, use_of
+from llm.admin_drafts import shown
+from llm.admin_ollama import ollama_names
 from llm.choices import ProviderType
+from llm.drafting import offer_of
 from llm.models import Provider
 from observability.budget_models import Budget
 from observability.budgets.standing import alerts
@@ -62,8 +65,15 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         ],
         "steps": _steps(principal, documents["ready"] > 0, served.first()),
         "ask_tools": list(served[:6]),
+        "offer": _offer(principal),
+        "ollama": ollama_names(principal),
         "may_configure": principal.allows(Permission.MANAGE),
     }
+
+
+def _offer(principal: Principal) -> dict[str, Any] | None:
+    """One click that makes the tools answer with a connected chat model, for those who may."""
+    return shown(offer_of(principal.workspace_id)) if principal.allows(Permission.MANAGE) else None
 
 
 def _documents(principal: Principal) -> dict[str, int]:

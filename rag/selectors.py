@@ -9,6 +9,7 @@ from core.exceptions import Conflict
 from core.sharing import visible_to
 from core.variant_services import variant_resolve
 from knowledge.selectors import search_indexes
+from llm.choices import ModelKind, ProviderType
 from llm.selectors import model_by_id
 from prompts.models import PromptVariant
 from rag.answering.engine import AnswerPlan
@@ -20,6 +21,12 @@ from rag.retrieval.engine import RetrievalPlan
 def rag_tools_of(principal: Principal) -> QuerySet[RagTool]:
     """The RAG tools that the caller may know of and run."""
     return visible_to(RagTool.objects.for_workspace(principal.workspace_id), principal)
+
+
+def served_without_vendor(workspace_id: uuid.UUID) -> QuerySet[RagVariant]:
+    """Served variants whose model is the local one, which only quotes."""
+    rows = RagVariant.objects.for_workspace(workspace_id)
+    return rows.filter(is_active=True, model__kind=ModelKind.CHAT, model__provider__type=ProviderType.LOCAL)
 
 
 def retrieval_tools_of(principal: Principal) -> QuerySet[RetrievalTool]:

@@ -18,6 +18,8 @@ PROVIDERS = Examples(
     paths={"available_models": {"id": "openai"}},
 )
 
+OLLAMA = Examples()
+
 MODELS = Examples(
     requests={
         "create": {
@@ -31,7 +33,7 @@ MODELS = Examples(
         "partial_update": {"timeout_seconds": 90},
     },
     path={"id": "mistral-small"},
-    paths={"test": {"id": "extractive"}},
+    paths={"test": {"id": "extractive"}, "make_drafts": {"id": "gpt-5-mini"}, "offered_drafts": {"id": "gpt-5-mini"}},
 )
 
 MODEL_PRICES = Examples(

@@ -10,6 +10,7 @@ from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, 
 from llm import breaker
 from llm.breaker import BreakerState, Standing
 from llm.catalogue import CAPABILITIES
+from llm.drafting import DraftState
 from llm.models import Model, ModelPrice, Provider
 from llm.selectors import header_names
 
@@ -150,3 +151,32 @@ class AvailableModelsSerializer(serializers.Serializer[Any]):
     """All that the vendor lists, on one page."""
 
     results = AvailableModelSerializer(many=True)
+
+
+class ToolDraftSerializer(serializers.Serializer[Any]):
+    """A tool that could answer with a model."""
+
+    kind = serializers.CharField(help_text="rag_tool or prompt_template.")
+    id = serializers.UUIDField(source="tool.pk", help_text="Of the tool.")
+    slug = serializers.CharField(source="tool.slug")
+    name = serializers.CharField(source="tool.name")
+    state = serializers.ChoiceField(
+        choices=[one.value for one in DraftState],
+        help_text="`none`: a draft can be made; `created`: just now; `exists`: a draft with this model is there; "
+        "`other`: another draft is there, and stays as it is.",
+    )
+    variant = serializers.IntegerField(source="number", allow_null=True, help_text="Number of the draft.")
+
+
+class ToolDraftsSerializer(serializers.Serializer[Any]):
+    """All tools that have the local chat model or none."""
+
+    results = ToolDraftSerializer(many=True)
+
+
+class OllamaSerializer(serializers.Serializer[Any]):
+    """What connecting an Ollama made, or found from the time before."""
+
+    provider = serializers.CharField(source="provider.slug", help_text="Its slug.")
+    models = serializers.ListField(child=serializers.CharField(), source="model_slugs", help_text="Their slugs.")
+    drafts = ToolDraftSerializer(many=True, help_text="Of the tools that have the local chat model or none.")

@@ -7,18 +7,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.access import Permission, Principal
-from core.api.views import ConfigurationViewSet, ListRetrieve, find
-from llm.api.examples import MODEL_PRICES, MODELS, PROVIDERS
+from core.api.views import ConfigurationViewSet, ListRetrieve, WorkspaceViewSet, find
+from llm.api.examples import MODEL_PRICES, MODELS, OLLAMA, PROVIDERS
 from llm.api.filters import ModelFilters, ProviderFilters
 from llm.api.serializers import (
     AvailableModelsSerializer,
     ModelPriceSerializer,
     ModelSerializer,
+    OllamaSerializer,
     ProviderSerializer,
+    ToolDraftsSerializer,
     TrialSerializer,
 )
+from llm.drafting import ToolDraft, drafts_create, tool_drafts
 from llm.models import Model, ModelPrice, Provider
 from llm.offering import offered_models
+from llm.ollama import ollama_connect, ollama_offered
 from llm.price_services import price_add
 from llm.services import (
     model_breaker_reset,
@@ -65,12 +69,32 @@ class ProviderViewSet(ConfigurationViewSet):
         return Response(AvailableModelsSerializer({"results": found}).data)
 
 
+class OllamaViewSet(WorkspaceViewSet):
+    """The Ollama of the platform's machine, at the address that its settings name. For admins."""
+
+    examples = OLLAMA
+    permissions: ClassVar[dict[str, Permission]] = dict.fromkeys(("look", "connect"), Permission.ADMINISTER)
+
+    @extend_schema(request=None, responses=AvailableModelsSerializer)
+    def look(self, request: Request) -> Response:
+        """Ask whether an Ollama answers, and which models it has. A 409 says what to do where none does."""
+        found = ollama_offered(principal=self.principal)
+        return Response(AvailableModelsSerializer({"results": found}).data)
+
+    @extend_schema(request=None, responses=OllamaSerializer)
+    def connect(self, request: Request) -> Response:
+        """Connect it: a provider, a model for each that it has, and drafts of the tools that could use one. What is
+        served stays; a second call adds what was pulled meanwhile."""
+        return Response(OllamaSerializer(ollama_connect(principal=self.principal)).data)
+
+
 class ModelViewSet(ConfigurationViewSet):
     """Models that can be used here."""
 
     examples = MODELS
     model = Model
     calls_models = frozenset({"test"})
+    permissions: ClassVar[dict[str, Permission]] = {"offered_drafts": Permission.READ}
     serializer_class = ModelSerializer
     filterset_class = ModelFilters
     ordering = ("name", "id")
@@ -101,6 +125,21 @@ class ModelViewSet(ConfigurationViewSet):
         """Call the model once. A model that does not answer is a 502 or 503 that says why, in the vendor's words."""
         trial = model_try(self.get_object(), principal=self.principal)
         return Response(TrialSerializer(trial).data)
+
+    @extend_schema(request=None, responses=ToolDraftsSerializer)
+    def offered_drafts(self, request: Request, id: str) -> Response:
+        """The tools that have the local chat model or none, and whether they have a draft with this model."""
+        return self._told(tool_drafts(self.get_object()))
+
+    @extend_schema(request=None, responses=ToolDraftsSerializer)
+    def make_drafts(self, request: Request, id: str) -> Response:
+        """Make a draft with this model for each tool that has the local chat model or none. What is served stays;
+        a draft that is there stays too; a second call finds what the first one made."""
+        return self._told(drafts_create(self.get_object(), principal=self.principal))
+
+    @staticmethod
+    def _told(drafts: tuple[ToolDraft, ...]) -> Response:
+        return Response(ToolDraftsSerializer({"results": drafts}).data)
 
 
 class ModelPriceViewSet(ListRetrieve):

@@ -18,6 +18,7 @@ from magnet.settings.interface import *
 from magnet.settings.mail import mail
 from magnet.settings.network import (
     listed_origins,
+    ollama_url,
     otlp_endpoint,
     otlp_headers,
     public_origin,
@@ -219,6 +220,9 @@ try:
     OUTBOUND_ALLOW = allow_url(OUTBOUND_ALLOW, OutboundUse.PROVIDER, OPENAI_BASE_URL)
 except ValueError as _error:
     raise _env.SettingError("OPENAI_BASE_URL", str(_error)) from _error
+# A person's own machine may have an Ollama; elsewhere somebody has to name it
+OLLAMA_URL = ollama_url(ENV, "127.0.0.1:11434" if MAGNET_ENV == "development" else "")
+OUTBOUND_ALLOW = allow_url(OUTBOUND_ALLOW, OutboundUse.PROVIDER, OLLAMA_URL)
 
 # Traces to an OpenTelemetry collector, off until an endpoint is set, which is then allowed for this use
 OTEL_EXPORTER_OTLP_ENDPOINT = otlp_endpoint(ENV)

@@ -4,7 +4,7 @@ go to."""
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from core.outbound_allow import is_host_name
 from magnet.environment import Environment, SettingError
@@ -89,6 +89,31 @@ def same_site(public: Origin, origins: list[Origin]) -> str:
     a browser sends cookies from there only with `None`, which it takes over https alone."""
     elsewhere = any(origin.host != public.host for origin in origins)
     return "None" if elsewhere and public.is_https else "Lax"
+
+
+OLLAMA_PORT = 11434
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server listens; its clients call itself
+
+
+def ollama_url(env: Environment, default: str) -> str:
+    """OLLAMA_HOST, read as Ollama's own client does: scheme and port may be left out. `off`: empty, none is looked for.
+
+    The address of a server that listens everywhere is called on this machine.
+    """
+    text = env.text("OLLAMA_HOST", default)
+    if text in ("", "off"):
+        return ""
+    wrong = SettingError("OLLAMA_HOST", f"'{text}' must be a host, host:port or URL such as http://127.0.0.1:11434.")
+    try:
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        port = url.port or (DEFAULT_PORTS[url.scheme] if "://" in text else OLLAMA_PORT)
+    except (ValueError, KeyError):
+        raise wrong from None
+    extra = "@" in url.netloc or url.path not in ("", "/") or url.query or url.fragment
+    if not url.hostname or url.scheme not in WEB or extra:
+        raise wrong
+    host = EVERYWHERE.get(url.hostname, url.hostname)
+    return f"{url.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def otlp_endpoint(env: Environment) -> str:

@@ -353,3 +353,23 @@ async def seen_in_a_browser(exchange: Exchange) -> None:
         {"id": "small-embed", "name": "Small embedder", "max_model_len": 512},
     ]
     return await exchange.json(200, {"object": "list", "data": [{"object": "model", **row} for row in rows]})
+
+
+# --- Ollama
+
+OLLAMA_MODELS: dict[str, dict[str, Any]] = {
+    "llama3.2:latest": {"capabilities": ["completion", "tools"], "model_info": {"llama.context_length": 131072}},
+    "nomic-embed-text:latest": {"capabilities": ["embedding"], "model_info": {"nomic-bert.context_length": 2048}},
+    "old-chat:7b": {},  # of a server that does not say what a model can
+}
+
+
+async def ollama(exchange: Exchange) -> None:
+    """Its own protocol's list and descriptions."""
+    call = exchange.call
+    if call.path == "/api/tags":
+        rows = [{"name": name, "model": name, "size": 1} for name in OLLAMA_MODELS]
+        return await exchange.json(200, {"models": rows})
+    if call.path == "/api/show" and OLLAMA_MODELS.get(call.body["model"]):
+        return await exchange.json(200, OLLAMA_MODELS[call.body["model"]])
+    return await exchange.json(404, {"error": "not found"})

@@ -129,7 +129,8 @@ def changes_of_the_api(north, draft=2):
     yield "DELETE", f"api-keys/{key}/", None, "revoke"
 
 
-NOT_CONFIGURATION = {"documents", "jobs", "runs", "session"}
+# What Ollama's connection leaves is tried where there is one: llm/tests/test_ollama.py.
+NOT_CONFIGURATION = {"documents", "jobs", "ollama", "runs", "session"}
 NO_CHANGE = ("/query", "/search", "/test", "/available-models")
 
 

@@ -30,6 +30,7 @@ from llm.tests.factories import ModelFactory, ProviderFactory
 from magnet.tests.api_walk import Operation, operations
 from magnet.tests.contract import Described, assert_as_described, validator
 from magnet.tests.scripted_provider import ScriptedProvider
+from magnet.tests.scripted_vendors import VendorServer, ollama
 from magnet.tests.web import web_process
 from observability.api.runs import RunView
 
@@ -217,7 +218,10 @@ def story(
         key = api_key_issue(user=person, workspace=workspace, name="Examples").text
         keys = ",".join(settings.ENCRYPTION_KEYS)
         allowed = f"provider={scripted_server.endpoint}"
-        with web_process(folder, ENCRYPTION_KEYS=keys, OUTBOUND_ALLOW=allowed) as address:
+        with (
+            VendorServer(ollama) as found,
+            web_process(folder, ENCRYPTION_KEYS=keys, OUTBOUND_ALLOW=allowed, OLLAMA_HOST=found.endpoint) as address,
+        ):
             played = Story(address, {"Authorization": f"Bearer {key}"})
             played.play_all()
         yield played
