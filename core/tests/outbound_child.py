@@ -22,9 +22,9 @@ from core.outbound_proxy import outbound_proxy
 from core.outbound_requests import requests_session
 
 USE = OutboundUse.PROVIDER
-SECONDS = 2.0
+SECONDS = 1.0
 """Instead of the ten minutes of this use, so that the slow ones end here too. The sizes are those of the use."""
-LARGE_SECONDS = 8.0
+LARGE_SECONDS = 5.0
 LARGE = ("announced", "chunked", "until-closed", "bomb", "headers", "events")
 DRIPS = ("drip", "drip-head", "drip-events")
 Read = Callable[[str], object]

@@ -23,8 +23,8 @@ EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n' % (
 
 
 def bomb() -> bytes:
-    """Two gigabytes of zeros in two megabytes."""
-    pack = zlib.compressobj(9, wbits=31)
+    """Two gigabytes of zeros in some megabytes."""
+    pack = zlib.compressobj(1, wbits=31)
     zeros = bytes(10**6)
     body = b"".join(pack.compress(zeros) for _ in range(TWO_GB // len(zeros))) + pack.flush()
     return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -1,7 +1,6 @@
 """The web process alone, as the supervisor starts it, on the database of the test session; and a browser's manners."""
 
 import asyncio
-import re
 import ssl
 import subprocess
 import threading
@@ -138,13 +137,12 @@ class Visitor:
     def sign_in(self, email: str, password: str, then: str = "/panel/") -> httpx2.Response:
         """Open the sign-in page, send its form, and come to where it leads."""
         page = self.request("GET", f"/panel/login/?next={then}")
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
-        assert token is not None, page.text
-        form = {"csrfmiddlewaretoken": token[1], "username": email, "password": password, "next": then}
-        answer = self.request(
-            "POST",
-            "/panel/login/",
-            content=urlencode(form),
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-        )
+        assert 'name="csrfmiddlewaretoken"' in page.text, page.text
+        answer = self.submit("/panel/login/", username=email, password=password, next=then)
         return self.request("GET", answer.headers["location"]) if answer.status_code == 302 else answer
+
+    def submit(self, path: str, **form: str) -> httpx2.Response:
+        """Send a form of a page that was opened before."""
+        values = {"csrfmiddlewaretoken": self.cookies.get("csrftoken", ("", ""))[0], **form}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.request("POST", path, content=urlencode(values), headers=headers)
