@@ -1,7 +1,6 @@
 """No request names another address, key or header for the call to the vendor, even where the address is allowed."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -10,7 +9,6 @@ from django.test import AsyncClient
 from llm.choices import ModelKind
 from llm.providers.connections import close_connections
 from llm.tests.factories import ModelFactory
-from magnet.tests.scripted_provider import ScriptedProvider
 from prompts.tests.test_api_runs import Site
 
 SAID = [{"role": "user", "content": "Hello"}]
@@ -35,13 +33,6 @@ def naming(url: str) -> dict[str, object]:
         **dict.fromkeys(("provider", "litellm_params", "extra_body", "extra_query", "model_settings"), options),
         "metadata": {"base_url": url, "api_key": "theirs"},
     }
-
-
-@pytest.fixture
-def elsewhere(settings, scripted) -> Iterator[ScriptedProvider]:
-    with ScriptedProvider("127.0.0.4") as server:
-        settings.OUTBOUND_ALLOW = {"provider": frozenset({scripted.endpoint, server.endpoint})}
-        yield server
 
 
 @pytest.fixture

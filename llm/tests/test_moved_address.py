@@ -1,6 +1,5 @@
 """Whoever moves a provider to another address takes none of its stored credentials along, by any door."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -13,7 +12,6 @@ from accounts.tests.factories import MembershipFactory
 from core.access import Role
 from llm.models import Provider
 from llm.tests.factories import ModelFactory
-from magnet.tests.scripted_provider import ScriptedProvider
 
 pytestmark = pytest.mark.django_db
 STORED = {"api_key": "sk-stored-Zk83hVq2", "secret": "second-stored-Pm41xRc7", "headers": {"X-Team": "team-Hu29aKo8"}}
@@ -32,14 +30,6 @@ class Owner:
     def stored(self) -> dict[str, object]:
         self.row.refresh_from_db()
         return {name: getattr(self.row, name).reveal() for name in STORED}
-
-
-@pytest.fixture
-def elsewhere(settings, scripted) -> Iterator[ScriptedProvider]:
-    """Another server on another address that is allowed too."""
-    with ScriptedProvider("127.0.0.4") as server:
-        settings.OUTBOUND_ALLOW = {"provider": frozenset({scripted.endpoint, server.endpoint})}
-        yield server
 
 
 @pytest.fixture

@@ -19,3 +19,11 @@ def scripted(scripted_server: ScriptedProvider, settings) -> ScriptedProvider:
     scripted_server.reset()
     settings.OUTBOUND_ALLOW = scripted_server.allow
     return scripted_server
+
+
+@pytest.fixture
+def elsewhere(settings, scripted: ScriptedProvider) -> Iterator[ScriptedProvider]:
+    """Another vendor at another address, which is allowed as well."""
+    with ScriptedProvider("127.0.0.4") as server:
+        settings.OUTBOUND_ALLOW = {"provider": frozenset({scripted.endpoint, server.endpoint})}
+        yield server
