@@ -1,31 +1,44 @@
-"""Database work from coroutines that may outlive the request that started them."""
+"""Database work from coroutines, which may outlive the request that started them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from asgiref.sync import sync_to_async
 from django.db import connections
 
+from core.exceptions import ServiceUnavailable
+
 T = TypeVar("T")
+
+AT_ONCE = 8
+WAIT_SECONDS = 10.0
 
 # Threads of our own: those of a request end with it, and a run goes on.
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="database")
 
+_beginning: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
 
-async def in_request(work: Callable[..., T], *args: Any) -> T:
-    """Run what a request does before it streams, or waits, in the request's thread, which gives its connection back.
 
-    It would be held to the end of the answer otherwise.
+@asynccontextmanager
+async def few_at_once() -> AsyncIterator[None]:
+    """Let AT_ONCE requests of this process begin together, which is when they hold a database connection.
+
+    Many that begin at the same time would each take one, and hold it while the others have the processor.
+    Raises ServiceUnavailable for who does not get their turn in WAIT_SECONDS.
     """
-
-    def call() -> T:
-        answer = work(*args)
-        connections.close_all()
-        return answer
-
-    return await sync_to_async(call)()
+    places = _beginning.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await places.acquire()
+    except TimeoutError:
+        raise ServiceUnavailable("Too many requests begin at the same time.", retry_after=1) from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
 async def in_database(work: Callable[..., T], *args: Any) -> T:

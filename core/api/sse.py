@@ -75,8 +75,7 @@ def stream_response(
     """The answer that tells these events, with a comment each 15 s so that no proxy takes it for dead.
 
     tell: the frames of one event. watch: asks each 15 s whether the reader may read on, and ends the stream if not.
-    released: the view has given its connection back (`core.database.in_request`); else it is done here, as it would be
-    held to the stream's end.
+    released: the view has given its connection back; else it is done here, as it would be held to the stream's end.
     """
     frames = _frames(events, watch, tell)
     response = StreamingHttpResponse(

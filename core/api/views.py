@@ -20,6 +20,7 @@ from core.api.examples import NONE, Examples
 from core.api.idempotency import HEADER, answered_once
 from core.api.preconditions import etag, expected_version
 from core.context import add_log_fields
+from core.database import few_at_once
 from core.exceptions import NotFound
 from core.ids import is_uuid
 from core.limits import Rate, Standing, count_request
@@ -129,7 +130,8 @@ class AsyncAPIView(PrincipalMixin, APIView):
         self.request = drf_request
         self.headers = self.default_response_headers
         try:
-            await sync_to_async(self.initial)(drf_request, *args, **kwargs)
+            async with few_at_once():
+                await sync_to_async(self._admit)(drf_request, *args, **kwargs)
             handler: Callable[..., Any] = getattr(self, (request.method or "").lower(), self.http_method_not_allowed)
             if handler == self.http_method_not_allowed:
                 handler(drf_request)
@@ -138,6 +140,14 @@ class AsyncAPIView(PrincipalMixin, APIView):
             response = await sync_to_async(self.handle_exception)(error)
         self.response = self.finalize_response(drf_request, response, *args, **kwargs)
         return _headers_alone(self.response) if request.method == "HEAD" and self.response.streaming else self.response
+
+    def _admit(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.initial(request, *args, **kwargs)
+        if request.method == "POST" and hasattr(self, "post"):
+            self.begin(request, *args, **kwargs)
+
+    def begin(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """What a POST does in the database before its handler is awaited, in the thread in which it was admitted."""
 
     async def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]  # awaited
         """What the view takes, as DRF tells it."""

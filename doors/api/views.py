@@ -17,7 +17,6 @@ from core.api.idempotency import REPLAYED
 from core.api.negotiation import OneForm
 from core.api.sse import stream_response
 from core.api.watch import Numbered, Watch
-from core.database import in_request
 from core.exceptions import PermissionRefused
 from doors.answers import end_problem
 from doors.api.described import DoorSchema
@@ -100,7 +99,7 @@ class _AnswerView(DoorMixin, RunView):
 
     async def answer(self, request: Request) -> Any:
         """Execute, and answer in the form that was asked for."""
-        asked, run_id, started = await in_request(self._saved, request)
+        asked, (run_id, started) = self.wanted, self.begun
         if started is not None:
             await live.start(started.run, started.work)
         headers = {} if started is not None else {REPLAYED: "true"}
@@ -117,11 +116,10 @@ class _AnswerView(DoorMixin, RunView):
             raise RunFailed(problem)
         return Response(self.whole(asked, answer), headers=headers)
 
-    def _saved(self, request: Request) -> tuple[Asked, uuid.UUID, Started | None]:
-        asked = self.asked(read(self.body, request.data))
-        self.target = find_target(self.principal, asked.model)
-        run_id, started = self.begun_once(request, lambda: run_start(self.principal, self.target, asked))
-        return asked, run_id, started
+    def save_run(self, request: Request, *args: Any, **kwargs: Any) -> tuple[uuid.UUID, Started | None]:
+        self.wanted = self.asked(read(self.body, request.data))
+        self.target = find_target(self.principal, self.wanted.model)
+        return self.begun_once(request, lambda: run_start(self.principal, self.target, self.wanted))
 
 
 async def _owned(events: AsyncIterator[Numbered], run_id: uuid.UUID) -> AsyncIterator[Numbered]:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.db import connections
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +15,6 @@ from core.api.idempotency import REPLAYED, StillRunning, attempt_of, claimed, ke
 from core.api.sse import EventStreamRenderer, stream_response, wants_stream
 from core.api.views import AsyncAPIView, find
 from core.api.watch import Watch
-from core.database import in_request
 from core.limits import Rate
 from observability.choices import RunStatus
 from observability.models import Run
@@ -44,9 +44,14 @@ class RunView(AsyncAPIView):
         """Save a run of this tool, with the checked body."""
         raise LookupError(f"{type(self).__name__} prepares nothing.")
 
-    async def run(self, request: Request, reference: str) -> Any:
+    def begin(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Save the run, and give the connection back: it would be held to the end of the answer."""
+        self.begun = self.save_run(request, *args, **kwargs)
+        connections.close_all()
+
+    async def run(self, request: Request) -> Any:
         """Execute, and answer in the form that was asked for."""
-        run_id, started = await in_request(self._begin, request, reference)
+        run_id, started = self.begun
         if started is not None:
             await live.start(started.run, started.work)
         headers = {} if started is not None else {REPLAYED: "true"}
@@ -59,8 +64,9 @@ class RunView(AsyncAPIView):
         """Raises MagnetError when the caller's credentials end, or the tool is not shared with them any more."""
         find(self.tools(self.renewed_principal()), str(self.tool_id))
 
-    def _begin(self, request: Request, reference: str) -> tuple[uuid.UUID, Started | None]:
-        tool = find(self.tools(self.principal), reference)
+    def save_run(self, request: Request, *args: Any, **kwargs: Any) -> tuple[uuid.UUID, Started | None]:
+        """The run that the checked body asks for, as `begun_once` answers it."""
+        tool = find(self.tools(self.principal), kwargs["id"])
         self.tool_id = tool.pk
         form = self.form(data=request.data)
         form.is_valid(raise_exception=True)

@@ -27,7 +27,7 @@ class PromptRunView(RunView):
     )
     async def post(self, request: Request, id: str) -> Any:
         """Run a prompt template. With `"stream": true` the answer comes as events; the last one carries this object."""
-        return await self.run(request, id)
+        return await self.run(request)
 
     def tools(self, principal: Principal) -> Any:
         return prompts_to_run(principal)

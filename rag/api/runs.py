@@ -28,7 +28,7 @@ class RagQueryView(RunView):
     )
     async def post(self, request: Request, id: str) -> Any:
         """Ask a RAG tool. With `"stream": true` the answer comes as events; the last one carries this same object."""
-        return await self.run(request, id)
+        return await self.run(request)
 
     def tools(self, principal: Principal) -> Any:
         return rag_tools_of(principal)
@@ -50,7 +50,7 @@ class RetrievalSearchView(RunView):
     )
     async def post(self, request: Request, id: str) -> Any:
         """Search with a retrieval tool: the passages, best first, with the scores and ranks of both searches."""
-        return await self.run(request, id)
+        return await self.run(request)
 
     def tools(self, principal: Principal) -> Any:
         return retrieval_tools_of(principal)
