@@ -1,8 +1,9 @@
 """A workspace with a RAG tool, prompt templates and raw models, and a real web process that offers them in /v1."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import openai
 import pytest
@@ -22,6 +23,8 @@ from prompts.models import PromptTemplate
 from prompts.services import prompt_create
 from rag.tests.conftest import World
 from rag.tests.test_journey_vendor import configure
+
+T = TypeVar("T")
 
 TRANSLATE = {
     "messages": [
@@ -48,14 +51,28 @@ class Door:
         """A new key, committed at once: the process sees nothing of a test's own transaction."""
 
         def issue() -> str:
+            member = self.world.colleague(role) if role else self.world.member
+            return self.world.headers(member, scopes)["Authorization"].removeprefix("Bearer ")
+
+        return self.commit(issue)
+
+    def commit(self, write: Callable[[], T]) -> T:
+        """Write outside of the test's transaction."""
+
+        def call() -> T:
             try:
-                member = self.world.colleague(role) if role else self.world.member
-                return self.world.headers(member, scopes)["Authorization"].removeprefix("Bearer ")
+                return write()
             finally:
                 connections.close_all()
 
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(issue).result()
+            return thread.submit(call).result()
+
+    def add_model(self, name: str, kind: ModelKind = ModelKind.CHAT, **values) -> Model:
+        """Another raw model of the scripted vendor, which knows it by its name unless an identifier is given."""
+        vendor = Model._unscoped.get(slug="ok").provider
+        given = {"name": name, "slug": name, "kind": kind, "identifier": name, "provider": vendor, **values}
+        return self.commit(lambda: model_create(principal=principal_of(self.world.member), values=given))
 
     def client(self, **options) -> openai.OpenAI:
         return openai.OpenAI(**self._options(options))
@@ -83,8 +100,11 @@ def publish(principal, slug: str, model: Model | None = None, **variant) -> Prom
 
 
 @pytest.fixture(scope="module")
-def door(django_db_setup, django_db_blocker, scripted_server, tmp_path_factory) -> Iterator[Door]:
-    """Built once a module, as it takes a process; what its tests store is committed, for the process sees no other."""
+def door(request, django_db_setup, django_db_blocker, scripted_server, tmp_path_factory) -> Iterator[Door]:
+    """Built once a module, as it takes a process; what its tests store is committed, for the process sees no other.
+
+    A module names settings of its process in VARIABLES.
+    """
     folder = tmp_path_factory.mktemp("door")
     scripted_server.reset()
     with django_db_blocker.unblock(), override_settings(OUTBOUND_ALLOW=scripted_server.allow):
@@ -96,6 +116,7 @@ def door(django_db_setup, django_db_blocker, scripted_server, tmp_path_factory) 
                 SECRET_KEY=settings.SECRET_KEY,
                 ENCRYPTION_KEYS=",".join(settings.ENCRYPTION_KEYS),
                 OUTBOUND_ALLOW=f"provider={scripted_server.endpoint}",
+                **getattr(request.module, "VARIABLES", {}),
             ) as address:
                 yield Door(world, f"{address}/v1", scripted_server)
         finally:

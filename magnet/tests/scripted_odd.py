@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from magnet.tests.scripted_answers import ANSWER, chat, chunk, ending, say, words
+from magnet.tests.scripted_answers import ANSWER, FOREVER, chat, chunk, ending, say, words
 
 HALF = "Half an answer"
 
@@ -97,3 +97,31 @@ async def _broken_json(exchange: Any) -> None:
 async def _echo_slow(exchange: Any) -> None:
     """The last message a hundred times, one each 20 ms."""
     await say(exchange, f"{exchange.call.body['messages'][-1]['content']} " * 100, pause=0.02)
+
+
+@chat("echo-stall")
+async def _echo_stall(exchange: Any) -> None:
+    """The last message twenty times, and then nothing more."""
+    exchange.begin_stream()
+    await words(exchange, f"{exchange.call.body['messages'][-1]['content']} " * 20)
+    await exchange.wait(FOREVER)
+
+
+async def _silent(exchange: Any, seconds: float) -> None:
+    """Half an answer, silence, the other half."""
+    exchange.begin_stream()
+    await words(exchange, HALF)
+    await exchange.wait(seconds)
+    await exchange.event(chunk(exchange, {"content": " and the rest"}))
+    await ending(exchange, f"{HALF} and the rest")
+
+
+@chat("silent-2")
+async def _silent_2(exchange: Any) -> None:
+    await _silent(exchange, 2)
+
+
+@chat("silent-32")
+async def _silent_32(exchange: Any) -> None:
+    """Longer than two comments of a stream are apart."""
+    await _silent(exchange, 32)
