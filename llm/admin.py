@@ -126,6 +126,7 @@ class PriceInline(TabularInline):
     extra = 0
     can_delete = False
     show_change_link = False
+    hide_title = True
     fields = ("input", "cached_input", "output", "reasoning", "currency", "valid_from", "source", "note")
     readonly_fields = ("source",)
     ordering = ("-valid_from", "-id")

@@ -45,7 +45,9 @@ def named(names: Sequence[str], most: int) -> str:
 
 def linked(drafts: Sequence[ToolDraft]) -> SafeString:
     """Links to the drafts, divided by commas."""
-    return format_html_join(", ", '<a href="{}">{}</a>', ((_page(one), one.tool.name) for one in drafts))
+    return format_html_join(
+        ", ", '<a class="mg-link" href="{}">{}</a>', ((_page(one), one.tool.name) for one in drafts)
+    )
 
 
 def _page(one: ToolDraft) -> str:

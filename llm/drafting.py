@@ -77,37 +77,53 @@ class Offer:
 
 def tool_drafts(model: Model) -> tuple[ToolDraft, ...]:
     """The tools of the model's workspace that wait for a chat model, and their drafts. Two questions a kind."""
-    return tuple(one for _name, waiting in WAITING.items() for one in _of_kind(model, waiting))
+    return tuple(_told(model, one) for one in _waiting(model.workspace_id))
 
 
-def _of_kind(model: Model, waiting: Waiting) -> list[ToolDraft]:
-    served: Sequence[Any] = list(waiting.served(model.workspace_id).select_related("parent").order_by("parent__name"))
+@dataclass(frozen=True)
+class _Tool:
+    """A tool that waits. draft: the one that it has, or None."""
+
+    kind: str
+    served: Any
+    draft: Any
+
+
+def _waiting(workspace_id: uuid.UUID) -> list[_Tool]:
+    return [one for _name, waiting in WAITING.items() for one in _of_kind(workspace_id, waiting)]
+
+
+def _of_kind(workspace_id: uuid.UUID, waiting: Waiting) -> list[_Tool]:
+    served: Sequence[Any] = list(waiting.served(workspace_id).select_related("parent").order_by("parent__name"))
     if not served:
         return []
-    rows = type(served[0]).objects.for_workspace(model.workspace_id)
+    rows = type(served[0]).objects.for_workspace(workspace_id)
     found = rows.filter(parent__in=[one.parent_id for one in served], status=VariantStatus.DRAFT)
     drafts = {draft.parent_id: draft for draft in found}
-    return [_told(waiting.kind, one, drafts.get(one.parent_id), model) for one in served]
+    return [_Tool(waiting.kind, one, drafts.get(one.parent_id)) for one in served]
 
 
-def _told(kind: str, served: Any, draft: Any, model: Model) -> ToolDraft:
-    if draft is None:
-        return ToolDraft(kind, served.parent, served, DraftState.NONE)
-    state = DraftState.EXISTS if draft.model_id == model.pk else DraftState.OTHER
-    return ToolDraft(kind, served.parent, served, state, draft.number)
+def _told(model: Model, one: _Tool) -> ToolDraft:
+    if one.draft is None:
+        return ToolDraft(one.kind, one.served.parent, one.served, DraftState.NONE)
+    state = DraftState.EXISTS if one.draft.model_id == model.pk else DraftState.OTHER
+    return ToolDraft(one.kind, one.served.parent, one.served, state, one.draft.number)
 
 
 def offer_of(workspace_id: uuid.UUID, *, provider: Provider | None = None) -> Offer | None:
-    """What to do with a connected chat model, of this provider where one is given; None where there is nothing."""
+    """What to do with a connected chat model, of this provider where one is given; None where there is nothing.
+
+    Of several it is the one whose drafts wait already, else one that answers, else the default, else the newest.
+    """
     rows = connected_chat_models(workspace_id)
     models = list((rows.filter(provider=provider) if provider is not None else rows)[:CONSIDERED])
-    if not models:
+    tools = _waiting(workspace_id) if models else []
+    if not tools:
         return None
+    drafted = {one.draft.model_id for one in tools if one.draft is not None}
     known = breaker.standings(models)
-    # One that fails is offered only where there is no other.
-    model = min(models, key=lambda one: known[one.pk].state is not BreakerState.CLOSED)
-    drafts = tool_drafts(model)
-    return Offer(model, drafts) if drafts else None
+    model = min(models, key=lambda one: (one.pk not in drafted, known[one.pk].state is not BreakerState.CLOSED))
+    return Offer(model, tuple(_told(model, one) for one in tools))
 
 
 def offer_with(model: Model) -> Offer | None:
@@ -142,5 +158,6 @@ def _ensured(wanted: ToolDraft, model: Model, principal: Principal) -> ToolDraft
         )
     except Conflict:  # somebody else made one meanwhile
         rows = type(wanted.served).objects.for_workspace(model.workspace_id)
-        return _told(wanted.kind, wanted.served, rows.get(parent=wanted.tool, status=VariantStatus.DRAFT), model)
+        draft = rows.get(parent=wanted.tool, status=VariantStatus.DRAFT)
+        return _told(model, _Tool(wanted.kind, wanted.served, draft))
     return replace(wanted, state=DraftState.CREATED, number=draft.number)

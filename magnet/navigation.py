@@ -70,11 +70,20 @@ SECTIONS: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """What Unfold draws. Sections without an entry for this person are left out."""
-    return [
+    found = [
         {"title": title, "items": items}
         for title, entries in SECTIONS
         if (items := [_item(entry) for entry in entries if _visible(entry, request)])
     ]
+    _mark_active([item for section in found for item in section["items"]], request.path)
+    return found
+
+
+def _mark_active(items: list[dict[str, Any]], path: str) -> None:
+    """One entry at most: some pages lie below the list of another entry."""
+    here = max((item["link"] for item in items if path.startswith(item["link"])), key=len, default="")
+    for item in items:
+        item["active"] = item["link"] == here
 
 
 def _visible(entry: Entry, request: HttpRequest) -> bool:

@@ -13,7 +13,7 @@ from unfold.decorators import display
 
 from core.access import Permission
 from core.admin import PageModelAdmin
-from core.admin_display import clipped, duration, moment, money, progress
+from core.admin_display import EMPTY, clipped, duration, moment, money, progress
 from observability import admin_budgets, admin_schedules, admin_traces, admin_usage  # noqa: F401  # they register themselves
 from observability.choices import JobStatus, RunStatus
 from observability.models import Job, Run, UsageRecord
@@ -132,7 +132,7 @@ class RunAdmin(PageModelAdmin):
     """Questions and searches, through any door. Viewers see what happened; contents of others are for operators."""
 
     page_template = "admin/observability/run.html"
-    list_display = ("target_slug", "question", "status_label", "resolution", "model", "took", "person", "started")
+    list_display = ("target_slug", "question", "status_label", "resolution_text", "model", "took", "person", "started")
     list_filter = ("status", "kind", "resolution")
     list_select_related = ("user",)
     search_fields = ("target_slug", "model")
@@ -167,6 +167,10 @@ class RunAdmin(PageModelAdmin):
     @display(description=_("Status"), ordering="status", label=RUN_COLOURS)
     def status_label(self, obj: Run) -> tuple[str, Any]:
         return obj.status, RunStatus(obj.status).label
+
+    @display(description=_("Resolution"), ordering="resolution")
+    def resolution_text(self, obj: Run) -> str:
+        return obj.resolution.replace("_", " ") or EMPTY
 
     @display(description=_("Took"), ordering="duration_ms")
     def took(self, obj: Run) -> str:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -39,6 +40,10 @@ class BudgetForm(WorkspaceForm):
         super().__init__(*args, **kwargs)
         if "tool" in self.fields:
             self.fields["tool"].choices = [("", EMPTY), *choices(self.principal.workspace_id)]  # type: ignore[attr-defined]  # of ChoiceField
+        if "api_key" in self.fields:
+            self.fields["api_key"].help_text = _("Of a budget for an API key.")
+        if not self.instance._state.adding:
+            self.initial["limit"] = _plain(self.instance.limit)
         if self.instance.target_id:
             self.initial["tool"] = f"{self.instance.target_kind}:{self.instance.target_id}"
 
@@ -67,6 +72,11 @@ class BudgetForm(WorkspaceForm):
         )  # fmt: skip
 
 
+def _plain(amount: Decimal) -> Decimal:
+    """Without the zeros that say nothing."""
+    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount.normalize()
+
+
 def _split(tool: str | None) -> tuple[str, uuid.UUID | None]:
     kind, _colon, target = (tool or "").partition(":")
     return kind, uuid.UUID(target) if target else None
@@ -82,13 +92,13 @@ class BudgetAdmin(WorkspaceModelAdmin):
     search_fields = ("name", "slug")
     list_select_related = ("api_key",)
     prepopulated_fields = {"slug": ("name",)}
-    readonly_fields = ("bar", "left", "begins_anew", "state")
+    readonly_fields = ("bar", "left", "begins_anew", "state_text")
     add_permission = change_permission = delete_permission = Permission.ADMINISTER
     empty_title = _("No budgets yet")
     empty_text = _("A budget holds what a workspace, an API key or a tool spends in a day or month.")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        now = (_("Now"), {"fields": ("bar", "left", "begins_anew", "state")})
+        now = (_("Now"), {"fields": ("bar", "left", "begins_anew", "state_text")})
         return [
             (None, {"fields": ["name", "slug", "scope", "api_key", "tool", "is_active", "description"]}),
             (_("Limit"), {"fields": ["unit", "limit", "currency", "period", "zone", "warn_percent"]}),
@@ -161,3 +171,8 @@ class BudgetAdmin(WorkspaceModelAdmin):
         if standing.used >= obj.limit * obj.warn_percent / 100:
             return "warned", _("Nearly used up")
         return "good", _("Good")
+
+    @display(description=_("State"))
+    def state_text(self, obj: Budget) -> Any:
+        """On the page of a budget, where no label is drawn."""
+        return self.state(obj)[1]

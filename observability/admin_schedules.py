@@ -14,7 +14,7 @@ from unfold.decorators import display
 
 from core.access import Permission, Principal, Role
 from core.admin import WorkspaceModelAdmin
-from core.admin_display import EMPTY, clipped, duration, moment, number
+from core.admin_display import EMPTY, NBSP, clipped, duration, moment, number
 from core.exceptions import MagnetError
 from core.schedules import RECURRING, Recurring
 from observability.choices import Outcome, ScheduleStatus
@@ -40,8 +40,19 @@ class ScheduleAdmin(WorkspaceModelAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     actions = ("run_now", "switch_on", "switch_off")
-    fields = ("about", "cron", "zone", "is_enabled", "next_run", "last_run", "result", "dealt_with", "took", "problem")
-    readonly_fields = ("about", "next_run", "last_run", "result", "dealt_with", "took", "problem")
+    fields = (
+        "about",
+        "cron",
+        "zone",
+        "is_enabled",
+        "next_run",
+        "last_run",
+        "result_text",
+        "dealt_with",
+        "took",
+        "problem",
+    )
+    readonly_fields = ("about", "next_run", "last_run", "result_text", "dealt_with", "took", "problem")
     add_permission = None
     delete_permission = None
     empty_title = _("No schedules yet")
@@ -112,7 +123,7 @@ class ScheduleAdmin(WorkspaceModelAdmin):
 
     @display(description=_("When"), ordering="cron")
     def plan(self, obj: Schedule) -> str:
-        return f"{obj.cron} ({obj.zone})" if obj.cron else str(_("every 15 s"))
+        return f"{obj.cron} ({obj.zone})".replace(" ", NBSP) if obj.cron else str(_("every 15 s"))
 
     @display(description=_("Next run"), ordering="next_run_at")
     def next_run(self, obj: Schedule) -> str:
@@ -128,6 +139,11 @@ class ScheduleAdmin(WorkspaceModelAdmin):
         if obj.status != ScheduleStatus.IDLE:
             return obj.status, ScheduleStatus(obj.status).label
         return obj.outcome, Outcome(obj.outcome).label if obj.outcome else _("Not yet")
+
+    @display(description=_("Result"))
+    def result_text(self, obj: Schedule) -> Any:
+        """On the page of a schedule, where no label is drawn."""
+        return self.result(obj)[1]
 
     @display(description=_("Dealt with"), ordering="count")
     def dealt_with(self, obj: Schedule) -> str:

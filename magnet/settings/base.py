@@ -151,6 +151,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
 USE_I18N = True
 USE_TZ = True
+FORMAT_MODULE_PATH = ["magnet.formats"]
 TIME_ZONE = "UTC"
 
 # Static files and uploads

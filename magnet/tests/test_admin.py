@@ -20,6 +20,7 @@ from core.models import WorkspaceScopedModel
 from core.variants import Variant
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model, Provider
+from magnet.navigation import sidebar
 from magnet.tests.admin_world import World, world
 from observability.budget_models import Budget
 from observability.models import Job, Run, Schedule, Trace, UsageRecord
@@ -318,3 +319,29 @@ def test_variants_have_no_list_of_their_own(north):
 
     assert response["Location"] == reverse("admin:rag_ragtool_changelist")
     assert issubclass(RagVariant, Variant)
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("/admin/observability/usagerecord/report/", "Usage"),
+        ("/admin/observability/usagerecord/", "Model calls"),
+        ("/admin/llm/model/add/", "Models"),
+        ("/admin/", None),
+    ],
+)
+def test_sidebar_marks_where_one_is_and_nothing_else(north, rf, path, title):
+    request = rf.get(path)
+    request.user, request.session = north.principal.user, {}
+
+    items = [item for section in sidebar(request) for item in section["items"]]
+
+    assert [str(item["title"]) for item in items if item["active"]] == ([title] if title else [])
+
+
+def test_dates_are_written_in_one_way(north):
+    page = north.client().get("/admin/accounts/group/").content.decode()
+
+    assert re.search(r"\b\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d UTC", page)
+    assert "a.m." not in page
+    assert "p.m." not in page

@@ -107,3 +107,12 @@ def test_members_do_not_see_the_platforms_schedules(north, role):
     assert client.get(url("changelist", named("sweep"))).status_code == 403
     assert client.get(url("change", named("sweep"))).status_code == 403
     assert "Schedules" not in text(client.get("/admin/"))
+
+
+def test_the_page_of_a_schedule_says_its_result_in_words(client):
+    Schedule._unscoped.filter(name="expired-sessions").update(outcome="failed")
+
+    page = text(client.get(url("change", named("expired-sessions"))))
+
+    assert "Failed" in page
+    assert "&#x27;failed&#x27;" not in page

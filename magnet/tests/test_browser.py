@@ -126,7 +126,11 @@ def test_pages_fit_a_phone(chromium, platform):
     phone = Watched(chromium, platform, viewport=PHONE)
     page = phone.sign_in()
 
-    for link in ("/panel/", "/panel/rag-tools/handbook-qa/", "/admin/", "/admin/rag/ragtool/try/", "/admin/llm/model/"):
+    for link in (
+        "/panel/", "/panel/rag-tools/handbook-qa/", "/admin/", "/admin/rag/ragtool/try/", "/admin/llm/model/",
+        "/admin/llm/provider/", "/admin/llm/model/add/", "/admin/prompts/prompttemplate/add/",
+        "/admin/observability/usagerecord/report/",
+    ):  # fmt: skip
         page.goto(link)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], link
     phone.context.close()

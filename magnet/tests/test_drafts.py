@@ -142,6 +142,16 @@ def test_a_model_whose_breaker_is_open_is_offered_behind_one_that_answers(north)
     assert offer_of(north.workspace.pk).model == working
 
 
+def test_a_model_whose_drafts_wait_goes_before_newer_ones(north):
+    first = chat_model(north)
+    drafts_create(first, principal=north.principal)
+    ModelFactory(provider=first.provider, slug="newer")
+
+    offer = offer_of(north.workspace.pk)
+
+    assert (offer.model, len(offer.made), offer.open) == (first, 2, ())
+
+
 # --- the admin
 
 
@@ -157,7 +167,7 @@ def test_overview_provider_and_model_offer_it_and_the_button_does_it(north):
 
     assert answer.redirect_chain == [("/admin/", 302)]
     assert "Drafts are made" in answer.content.decode()
-    assert f'<a href="{url("change", north[RagTool])}">north qa</a>' in answer.content.decode()
+    assert f'<a class="mg-link" href="{url("change", north[RagTool])}">north qa</a>' in answer.content.decode()
     assert repeated.redirect_chain == [(url("change", model), 302)]
     assert "These drafts were there already" in repeated.content.decode()
     for one in pages:

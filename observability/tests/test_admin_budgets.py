@@ -84,3 +84,27 @@ def test_an_operator_reads_budgets_and_changes_none(north):
 
     assert answer.status_code == 403
     assert Budget._unscoped.get(pk=north[Budget].pk).limit == 10**9
+
+
+def test_the_page_of_a_budget_says_its_state_and_limit_in_words(north):
+    budget = north[Budget]
+    Budget.objects.for_workspace(north.workspace.pk).filter(pk=budget.pk).update(limit=Decimal("5000"))
+
+    page = north.client(Role.ADMIN).get(f"{LIST}{budget.pk}/change/").content.decode()
+
+    assert 'value="5000"' in page
+    assert "Good" in page
+    assert "&#x27;good&#x27;" not in page
+
+
+def test_a_stale_save_names_what_changed_alone(north):
+    budget, client = north[Budget], north.client(Role.ADMIN)
+    page = f"{LIST}{budget.pk}/change/"
+    given = form(name=budget.name, slug=budget.slug, limit="1000000000", period=budget.period, description="theirs")
+    client.post(page, {**given, "expected_version": budget.version})
+
+    answer = client.post(page, {**given, "description": "mine", "expected_version": budget.version})
+
+    assert answer.status_code == 409
+    assert "Description is now: theirs" in answer.content.decode()
+    assert "Limit is now" not in answer.content.decode()

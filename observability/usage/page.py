@@ -111,7 +111,7 @@ def _tiles(now: Figures, before: Figures) -> list[Tile]:
     cost = [
         Tile(
             _("Cost"),
-            _amount(amount, currency),
+            _amount(amount, currency).replace(NBSP, " "),  # a tile is narrow
             *_change(float(amount), float(before.cost.get(currency, 0)), more_is_worse=True),
         )
         for currency, amount in sorted(now.cost.items())

@@ -1,0 +1,1 @@
+"""How Django writes dates, by language; `core.admin_display` writes its own in the same way."""

@@ -1,0 +1,7 @@
+"""Days before months, 24 hours, and the zone: `23 Nov 2026, 21:49 UTC`."""
+
+DATE_FORMAT = "j M Y"
+TIME_FORMAT = "H:i"
+DATETIME_FORMAT = "j M Y, H:i e"
+SHORT_DATE_FORMAT = DATE_FORMAT
+SHORT_DATETIME_FORMAT = DATETIME_FORMAT
