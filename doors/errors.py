@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -98,6 +99,7 @@ def error_response(error: BaseException, request: HttpRequest) -> JsonResponse:
     return JsonResponse(error_of(problem), status=problem["status"], headers=headers_of(problem, error))
 
 
+@csrf_exempt  # as that of /api/
 def unknown_route(request: HttpRequest, path: str = "") -> JsonResponse:
     """The last route below /v1/."""
     del path

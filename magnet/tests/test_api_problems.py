@@ -44,6 +44,15 @@ def test_a_route_that_is_none(path, method, db):
     assert_problem(APIClient().generic(method, path), 404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/rag-tools/x/variants/one/publish", "/v1/nothing"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_route_that_is_none_asks_for_no_cookie(path, method, db):
+    answer = APIClient(enforce_csrf_checks=True).generic(method, path)
+
+    assert answer.status_code == 404
+    assert "not_found" in str(answer.json())
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 def test_another_method(operation, north):
     client = client_of(north)
