@@ -70,7 +70,8 @@ class Budget(ConfigurationModel):
         errors: dict[str, Any] = {}
         if (self.scope == BudgetScope.API_KEY) != (self.api_key_id is not None):
             errors["api_key"] = _("Name the key of a budget for an API key, and of no other.")
-        if (self.scope == BudgetScope.TOOL) != bool(self.target_id and self.target_kind):
+        named = (bool(self.target_id), bool(self.target_kind))
+        if named != (self.scope == BudgetScope.TOOL,) * 2:
             errors["target_id"] = _("Name the tool of a budget for a tool, and of no other.")
         if self.unit == BudgetUnit.MONEY and not self.currency:
             errors["currency"] = _("A budget in money has a currency.")

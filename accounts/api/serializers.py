@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from accounts.models import ApiKey, AuditEvent, Membership, User, Workspace
 from core.access import Role, Scope
+from core.api.serializers import IdField
 
 MAX_TOOLS = 200
 
@@ -59,7 +60,7 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
         child=serializers.ChoiceField(choices=Scope.choices), allow_empty=False, required=False
     )
     tools = serializers.ListField(
-        child=serializers.UUIDField(),
+        child=IdField(),
         required=False,
         max_length=MAX_TOOLS,
         help_text="Ids of the RAG tools, retrieval tools and prompt templates that the key may use; empty: all of its "

@@ -41,6 +41,13 @@ class SharedSerializer(serializers.ModelSerializer[Any]):
         model=Group, many=True, required=False, help_text="Ids or slugs of groups; always empty for the role user."
     )
 
+    def get_fields(self) -> dict[str, Any]:
+        """A tool is made with its first variant; afterwards variants have an endpoint of their own."""
+        fields: dict[str, Any] = super().get_fields()
+        if self.partial:
+            fields.pop("variant", None)
+        return fields
+
     def to_representation(self, instance: Any) -> dict[str, Any]:
         shown = super().to_representation(instance)
         if not sees_all(self.context["view"].principal):

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from django.db import models
 from django.db.models import F, Q, QuerySet, Value
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -102,6 +103,33 @@ class VariantReference(serializers.Serializer[Any]):
     number = serializers.IntegerField(read_only=True)
     status = serializers.CharField(read_only=True)
     is_active = serializers.BooleanField(read_only=True)
+
+
+class NumberField(serializers.FloatField):
+    """A number that `true` and `false` are none of; DRF's own reads them as 1 and 0."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class IdField(serializers.UUIDField):
+    """The id of a row, as text; DRF's own reads 7, and even `false`, as one."""
+
+    def to_internal_value(self, data: Any) -> uuid.UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
+class VariantSerializer(serializers.ModelSerializer[Any]):
+    """One configuration of its object, frozen once it is published."""
+
+    serializer_field_mapping: ClassVar[Any] = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.FloatField: NumberField,
+    }
 
 
 VARIANT_FIELDS = (

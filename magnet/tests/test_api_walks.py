@@ -11,7 +11,9 @@ from core.access import Role
 from magnet.body_limit import BodyLimit
 from magnet.tests.admin_world import World
 from magnet.tests.api_walk import client_of, values_of
-from magnet.tests.contract import RATES, Described, assert_as_described, described
+from magnet.tests.contract import RATES, Described, assert_as_described, described, resolved
+from observability.models import Budget
+from prompts.models import PromptTemplate
 from rag.models import RagTool, RetrievalTool
 
 ALL = described()
@@ -122,6 +124,44 @@ def test_what_is_no_list_clears_none(north: World, resource: str, kind: type, fi
 
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, f"/{field}")
     assert client.get(path).json() == before
+
+
+@pytest.mark.parametrize(
+    "resource, kind, field",
+    [("prompt-templates", PromptTemplate, "temperature"), ("retrieval-tools", RetrievalTool, "dense_weight")],
+)
+@pytest.mark.parametrize("value", [True, False])
+def test_yes_and_no_are_no_numbers(north: World, resource: str, kind: type, field: str, value: bool) -> None:
+    client, root = client_of(north), f"/api/v1/{resource}/{north[kind].pk}/variants/"
+    draft = client.post(root, {}).json()
+
+    answer = client.patch(f"{root}2/", {field: value}, headers={"If-Match": "*"})
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, f"/{field}")
+    assert client.get(f"{root}2/").json()[field] == draft[field]
+
+
+@pytest.mark.parametrize("value", [False, True, 7])
+def test_what_is_no_text_is_no_id(north: World, value: Any) -> None:
+    client, path = client_of(north), f"/api/v1/budgets/{north[Budget].pk}/"
+
+    budget = client.patch(path, {"target_id": value}, headers={"If-Match": "*"})
+    key = client.post("/api/v1/api-keys/", {"name": "x", "tools": [value]})
+
+    assert [(one.status_code, one.json()["errors"][0]["code"]) for one in (budget, key)] == [(400, "invalid")] * 2
+
+
+@pytest.mark.parametrize("resource", ["prompt-templates", "rag-tools", "retrieval-tools"])
+def test_a_tool_has_a_first_variant_when_it_is_made_alone(resource: str) -> None:
+    """A change would not heed one: variants have an endpoint of their own."""
+    forms = {
+        one.method: resolved(one.request_content["application/json"]["schema"])
+        for one in ALL
+        if one.path in {f"/api/v1/{resource}/", f"/api/v1/{resource}/{{id}}/"} and one.request_content
+    }
+
+    assert "variant" in forms["POST"]["properties"]
+    assert "variant" not in forms["PATCH"]["properties"]
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/v1/nothing"])

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from accounts.models import ApiKey
 from core.access import Permission
 from core.api.filters import Filters
-from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, ScopedRelatedField
+from core.api.serializers import CONFIGURATION_FIELDS, CONFIGURATION_READ_ONLY, IdField, ScopedRelatedField
 from core.api.views import ConfigurationViewSet
 from observability.api.examples import BUDGETS
 from observability.budget_models import Budget
@@ -43,7 +43,7 @@ class BudgetSerializer(serializers.ModelSerializer[Budget]):
 
     found: "dict[Any, Standing] | None" = None
     api_key = ScopedRelatedField(model=ApiKey, required=False, allow_null=True, help_text="Id; for `scope: api_key`.")
-    target_id = serializers.UUIDField(required=False, allow_null=True, help_text="Of the tool; for `scope: tool`.")
+    target_id = IdField(required=False, allow_null=True, help_text="Of the tool; for `scope: tool`.")
     limit = serializers.DecimalField(max_digits=20, decimal_places=8, min_value=0)
     standing = serializers.SerializerMethodField()
 

@@ -51,6 +51,15 @@ def test_a_list_of_budgets_asks_once_where_they_stand(workspace, django_assert_m
         assert len(caller.get(URL).json()["results"]) == 5
 
 
+@pytest.mark.parametrize("part", [{"target_id": "01890000-0000-7000-8000-000000000000"}, {"target_kind": "rag_tool"}])
+@pytest.mark.parametrize("scope", ["workspace", "tool"])
+def test_half_a_tool_is_named_by_no_budget(workspace, scope, part):
+    answer = client(workspace).post(URL, {**BODY, "scope": scope, **part}, format="json")
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/target_id")
+    assert not Budget._unscoped.exists()
+
+
 def test_an_operator_reads_budgets_and_changes_none(workspace):
     client(workspace).post(URL, BODY, format="json")
     operator = client(workspace, Role.OPERATOR)

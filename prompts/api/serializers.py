@@ -14,6 +14,7 @@ from core.api.serializers import (
     VARIANT_READ_ONLY,
     ScopedRelatedField,
     VariantReference,
+    VariantSerializer,
 )
 from llm.models import Model
 from observability.api.serializers import RunAnswer, TurnSerializer
@@ -57,7 +58,7 @@ class PromptExampleSerializer(serializers.Serializer[Any]):
     output = serializers.CharField(max_length=MAX_INPUT_CHARS, trim_whitespace=False)
 
 
-class PromptVariantSerializer(serializers.ModelSerializer[PromptVariant]):
+class PromptVariantSerializer(VariantSerializer):
     messages = PromptMessageSerializer(many=True, allow_empty=False, max_length=MAX_MESSAGES)  # type: ignore[call-arg]  # of the list
     model = ScopedRelatedField(model=Model, required=False, allow_null=True, help_text="Id or slug of a chat model.")
     placeholders = serializers.ListField(

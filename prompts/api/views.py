@@ -33,7 +33,6 @@ class PromptTemplateViewSet(HidesUnshared, ConfigurationViewSet):
         return prompt_create(principal=self.principal, values=data, variant=variant)
 
     def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> PromptTemplate:
-        data.pop("variant", None)
         return prompt_update(instance, principal=self.principal, values=data, expected=expected)
 
     def delete_object(self, instance: Any) -> None:

@@ -14,6 +14,7 @@ from core.api.serializers import (
     VARIANT_READ_ONLY,
     ScopedRelatedField,
     VariantReference,
+    VariantSerializer,
 )
 from core.models import ConfigurationModel
 from knowledge.models import KnowledgeSource
@@ -27,7 +28,7 @@ from rag.models import MAX_TOP_K, RagTool, RagVariant, RetrievalTool, RetrievalV
 MAX_HISTORY = 100
 
 
-class RetrievalVariantSerializer(serializers.ModelSerializer[RetrievalVariant]):
+class RetrievalVariantSerializer(VariantSerializer):
     sources = ScopedRelatedField(model=KnowledgeSource, many=True, help_text="Ids or slugs.")
     rerank_model = ScopedRelatedField(
         model=Model, required=False, allow_null=True, help_text="Id or slug of a rerank model; null: none."
@@ -42,7 +43,7 @@ class RetrievalVariantSerializer(serializers.ModelSerializer[RetrievalVariant]):
         read_only_fields = VARIANT_READ_ONLY
 
 
-class RagVariantSerializer(serializers.ModelSerializer[RagVariant]):
+class RagVariantSerializer(VariantSerializer):
     retrieval_tool = ScopedRelatedField(model=RetrievalTool, help_text="Id or slug.")
     prompt = ScopedRelatedField(model=PromptTemplate, help_text="Id or slug.")
     model = ScopedRelatedField(

@@ -27,7 +27,6 @@ class _ToolViewSet(HidesUnshared, ConfigurationViewSet):
     filterset_fields = {"slug": ["exact", "in"], "created_at": ["gte", "lte"], "updated_at": ["gte", "lte"]}
 
     def update_object(self, instance: Any, data: dict[str, Any], expected: int | None) -> ConfigurationModel:
-        data.pop("variant", None)
         return tool_update(instance, principal=self.principal, values=data, expected=expected)
 
     def delete_object(self, instance: Any) -> None:
