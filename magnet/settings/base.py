@@ -252,6 +252,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["core.api.parsers.StrictJSONParser"],
     "URL_FORMAT_OVERRIDE": None,
     "EXCEPTION_HANDLER": "core.api.problems.exception_handler",
+    "DEFAULT_METADATA_CLASS": "core.api.metadata.ViewMetadata",
     "DEFAULT_SCHEMA_CLASS": "core.api.schema.MagnetSchema",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

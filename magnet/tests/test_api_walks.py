@@ -44,6 +44,16 @@ def test_head_is_get_without_its_body(operation: Described, north: World) -> Non
     assert int(head["RateLimit-Remaining"]) > int(get["RateLimit-Remaining"])
 
 
+@pytest.mark.parametrize("path", sorted({one.path for one in ALL}))
+def test_options_names_the_verbs(path: str, north: World) -> None:
+    answer = client_of(north).options(path.format(**values_of(north, path)))
+
+    assert answer.status_code == 200, answer.content
+    verbs = {one.method for one in ALL if one.path == path}
+    assert set(answer["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == verbs
+    assert {"name", "parses", "renders"} <= set(answer.json())
+
+
 class Answered:
     """What an ASGI application sent, with the names of a response."""
 
