@@ -14,7 +14,7 @@ from core.exceptions import ServiceUnavailable
 T = TypeVar("T")
 
 AT_ONCE = 8
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 # Threads of our own: those of a request end with it, and a run goes on.
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="database")

@@ -20,6 +20,11 @@ def uuid7() -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
+def unix_seconds_of(id: uuid.UUID | str) -> int:
+    """When a UUIDv7 was made, to the second."""
+    return (uuid.UUID(str(id)).int >> 80) // 1000
+
+
 class DatabaseUUID7(Func):
     """The database's own UUIDv7 for rows that are inserted by plain SQL; core's first migration creates it.
 

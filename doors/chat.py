@@ -1,13 +1,13 @@
 """Chat completions: a run's answer, whole or as a stream of chunks."""
 
 import json
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.api.sse import data_frame
 from core.api.watch import Numbered
+from core.ids import unix_seconds_of
 from doors.answers import arguments_text, chat_usage, end_problem, finish_reason, ours, plain_id
 from doors.citing import annotations, nested
 from doors.errors import error_of
@@ -26,7 +26,7 @@ def completion(model: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{plain_id(answer['id'])}",
         "object": "chat.completion",
-        "created": int(time.time()),
+        "created": unix_seconds_of(answer["id"]),
         "model": model,
         "choices": [choice],
         "usage": chat_usage(answer),
@@ -59,7 +59,7 @@ class ChatChunks:
         self._head = {
             "id": f"chatcmpl-{plain_id(run_id)}",
             "object": "chat.completion.chunk",
-            "created": int(time.time()),
+            "created": unix_seconds_of(run_id),
             "model": model,
         }
         self._include_usage = include_usage

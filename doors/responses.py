@@ -1,6 +1,5 @@
 """Responses: a run's answer, whole or as a stream of typed events."""
 
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from core.api.problems import problem_of
 from core.api.sse import typed_frame
 from core.api.watch import Numbered
 from core.exceptions import MagnetError
+from core.ids import unix_seconds_of
 from doors.answers import arguments_text, end_problem, ours, plain_id, response_usage
 from doors.asked import Asked
 from doors.citing import annotations
@@ -41,7 +41,7 @@ def _frame_of(asked: Asked, run_id: uuid.UUID | str, status: str) -> dict[str, A
     return {
         "id": f"resp_{plain_id(run_id)}",
         "object": "response",
-        "created_at": int(time.time()),
+        "created_at": unix_seconds_of(run_id),
         "status": status,
         "background": False,
         "error": None,

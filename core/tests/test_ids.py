@@ -1,9 +1,10 @@
+import time
 import uuid
 
 import pytest
 from django.db import connection
 
-from core.ids import uuid7
+from core.ids import unix_seconds_of, uuid7
 
 
 def test_ids_are_version_7_and_sort_by_time():
@@ -25,3 +26,10 @@ def test_the_database_makes_the_same_kind_of_id():
     assert {first.version, second.version} == {7}
     assert first != second
     assert abs((first.int >> 80) - (before.int >> 80)) < 60_000
+
+
+def test_an_id_tells_when_it_was_made():
+    before = int(time.time())
+    made = uuid7()
+
+    assert before <= unix_seconds_of(made) == unix_seconds_of(str(made)) <= time.time()
