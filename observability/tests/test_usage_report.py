@@ -151,15 +151,17 @@ def test_too_many_rows_are_refused(workspace, monkeypatch):
 
 
 def test_reports_use_the_indexes(workspace):
+    many = [UsageRecord(workspace=workspace, created_at=at(2), rolled_up=n > 20, operation="chat") for n in range(2000)]
+    UsageRecord._unscoped.bulk_create(many)
     source, parameters = report._source(november(workspace))
     with connection.cursor() as cursor:
+        cursor.execute("ANALYZE observability_usagerecord")  # which index is best is told by the statistics
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"EXPLAIN {source} SELECT * FROM placed", parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
 
-    # Which of the indexes depends on the statistics of tables that other tests fill and empty.
     assert "Seq Scan" not in plan
-    assert plan.count("Index") >= 2, plan
+    assert "observability_usage_tail" in plan
 
 
 # --- periods
