@@ -26,6 +26,11 @@ class MemberField(RowReference):
             options["queryset"] = Membership.objects.none()
         super().__init__(**options)
 
+    @staticmethod
+    def key(reference: str) -> str:
+        """Addresses are the same in any case."""
+        return RowReference.key(reference).lower()
+
     def rows(self) -> QuerySet[Any]:
         here = Membership.objects.filter(workspace_id=self.context["view"].principal.workspace_id)
         return here.select_related("user").annotate(reference=Lower("user__email"))

@@ -93,3 +93,16 @@ def test_a_list_of_members_is_found_by_one_query(client_of, boss, ann, django_as
     assert len(answer.json()["members"]) == 21
     assert "There is no member 'who@x.test' here." in unknown.json()["errors"][0]["detail"]
     assert (unknown.status_code, no_list.status_code) == (400, 400)
+
+
+def test_slugs_are_compared_as_they_are_written(client_of, boss):
+    group_create(principal=principal_of(boss), values={"name": "Sales", "slug": "Sales"})
+    body = {"name": "T", "slug": "t", "variant": {"messages": [{"role": "user", "content": "Hello"}]}}
+    client = client_of(boss)
+
+    named = client.post("/api/v1/prompt-templates/", {**body, "shared_with_groups": ["Sales"]}, format="json")
+    other = client.post(
+        "/api/v1/prompt-templates/", {**body, "slug": "u", "shared_with_groups": ["sales"]}, format="json"
+    )
+
+    assert (named.status_code, other.status_code) == (201, 400), named.content

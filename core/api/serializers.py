@@ -56,29 +56,31 @@ class RowReference(serializers.RelatedField[Any, Any, Any]):
         return True
 
     def rows(self) -> QuerySet[Any]:
-        """The caller's rows, each with its name in lower case as `reference`, if it has one."""
+        """The caller's rows, each with its name as `reference`, if it has one."""
         raise NotImplementedError
+
+    @staticmethod
+    def key(reference: str) -> str:
+        """The reference as it is compared with ids and names."""
+        return str(uuid.UUID(reference)) if is_uuid(reference) else reference
 
     def find(self, references: Sequence[str]) -> list[Any]:
         """The rows in the order of their references. Fails with the first that is none."""
-        ids = {one for one in references if is_uuid(one)}
-        names = {one.lower() for one in references if one not in ids and "\x00" not in one}
+        keys = [self.key(one) for one in references]
+        ids = {one for one in keys if is_uuid(one)}
+        names = {one for one in keys if one not in ids and "\x00" not in one}
         found = self.rows().filter(Q(pk__in=ids) | Q(reference__in=names) if names else Q(pk__in=ids))
         known = {key: row for row in found for key in (str(row.pk), row.reference)}
-        for one in references:
-            if _key(one) not in known:
+        for key, one in zip(keys, references, strict=True):
+            if key not in known:
                 self.fail("does_not_exist", name=self.kind, reference=one[:100])
-        return list(dict.fromkeys(known[_key(one)] for one in references))
+        return list(dict.fromkeys(known[key] for key in keys))
 
     def to_internal_value(self, data: Any) -> Any:
         return self.find([str(data)])[0]
 
     def to_representation(self, value: Any) -> str:
         return str(value.pk)
-
-
-def _key(reference: str) -> str:
-    return str(uuid.UUID(reference)) if is_uuid(reference) else reference.lower()
 
 
 class ScopedRelatedField(RowReference):
@@ -93,7 +95,7 @@ class ScopedRelatedField(RowReference):
     def rows(self) -> QuerySet[Any]:
         rows: QuerySet[Any] = self.model.objects.for_workspace(self.context["view"].principal.workspace_id)
         named = issubclass(self.model, ConfigurationModel)
-        named_rows: QuerySet[Any] = rows.annotate(reference=F("slug") if named else Value(""))
+        named_rows: QuerySet[Any] = rows.annotate(reference=F("slug") if named else Value(None, models.TextField()))
         return named_rows
 
 
