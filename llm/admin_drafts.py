@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from core.access import Permission
+from core.admin import WorkspaceModelAdmin
 from llm.admin_trials import TestableModelAdmin, TestableProviderAdmin
 from llm.choices import ProviderType
 from llm.drafting import DraftState, Offer, ToolDraft, drafts_create, offer_of, offer_with
@@ -55,12 +56,12 @@ def _page(one: ToolDraft) -> str:
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[one.tool.pk])
 
 
-class DraftingModelAdmin(TestableModelAdmin):
-    """The page of a chat model offers drafts with it. The button works without scripts."""
+class OffersDrafts(WorkspaceModelAdmin):
+    """A page that offers something beside its form, to those who may configure."""
 
-    def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.make_drafts)
-        return [path("<uuid:pk>/drafts/", view, name="llm_model_drafts"), *super().get_urls()]
+    def offered(self, obj: Any) -> dict[str, Any]:
+        """What the template above the form shows of the offer."""
+        raise NotImplementedError
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -68,8 +69,19 @@ class DraftingModelAdmin(TestableModelAdmin):
         extra: dict[str, Any] = {}
         obj = self.get_object(request, object_id) if object_id else None
         if obj is not None and self._allows(request, Permission.MANAGE):
-            extra["offer"] = shown(offer_with(obj))
+            extra = self.offered(obj)
         return super().changeform_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+
+class DraftingModelAdmin(OffersDrafts, TestableModelAdmin):
+    """The page of a chat model offers drafts with it. The button works without scripts."""
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.make_drafts)
+        return [path("<uuid:pk>/drafts/", view, name="llm_model_drafts"), *super().get_urls()]
+
+    def offered(self, obj: Model) -> dict[str, Any]:
+        return {"offer": shown(offer_with(obj))}
 
     def make_drafts(self, request: HttpRequest, pk: Any) -> HttpResponse:
         obj: Model = self.object_or_404(request, str(pk))
@@ -102,17 +114,11 @@ def told(drafts: Sequence[ToolDraft]) -> list[tuple[int, SafeString]]:
     return said or [(messages.INFO, format_html(_("No tool waits for a chat model.")))]
 
 
-class DraftingProviderAdmin(TestableProviderAdmin):
+class DraftingProviderAdmin(OffersDrafts, TestableProviderAdmin):
     """The page of a provider says what comes next: to choose a chat model, or to use it."""
 
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {}
-        obj = self.get_object(request, object_id) if object_id else None
-        if obj is not None and self._allows(request, Permission.MANAGE):
-            extra = {"offer": shown(offer_of(obj.workspace_id, provider=obj)), "choose_url": self._choose_url(obj)}
-        return super().changeform_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+    def offered(self, obj: Provider) -> dict[str, Any]:
+        return {"offer": shown(offer_of(obj.workspace_id, provider=obj)), "choose_url": self._choose_url(obj)}
 
     @staticmethod
     def _choose_url(obj: Provider) -> str:
