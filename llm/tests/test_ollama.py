@@ -1,10 +1,7 @@
 """An Ollama on this machine: looked for where the settings say, offered, and connected with one click."""
 
-import threading
-
 import pytest
 from django.core.management import call_command
-from django.db import connection
 from django.urls import reverse
 
 from accounts.models import AuditEvent
@@ -12,6 +9,7 @@ from accounts.tests.factories import MembershipFactory
 from core import valkey
 from core.access import Role
 from core.exceptions import Conflict
+from core.tests.at_once import twice_at_once
 from llm import ollama
 from llm.models import Model, Provider
 from llm.tests.factories import ProviderFactory
@@ -107,19 +105,8 @@ def test_another_provider_of_the_same_slug_stays_apart(admin):
 @pytest.mark.django_db(transaction=True)
 def test_two_clicks_at_once_make_one_provider(admin):
     principal = world("ollama-twice").principal
-    told = []
 
-    def click() -> None:
-        try:
-            told.append(ollama.ollama_connect(principal=principal).model_slugs)
-        finally:
-            connection.close()
-
-    clicks = [threading.Thread(target=click) for _ in range(2)]
-    for one in clicks:
-        one.start()
-    for one in clicks:
-        one.join(20)
+    told = twice_at_once(lambda: ollama.ollama_connect(principal=principal).model_slugs)
 
     assert len(told) == 2
     assert told[0] == told[1]

@@ -1,16 +1,14 @@
 """A connected chat model is offered for the tools that have the local one or none: one click makes drafts of them."""
 
-import threading
-
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import connection
 from django.urls import reverse
 
 from accounts.models import AuditEvent
 from accounts.tests.factories import MembershipFactory
 from core.access import Role
 from core.exceptions import Conflict
+from core.tests.at_once import twice_at_once
 from core.variant_services import variant_create_draft, variant_publish
 from llm import breaker
 from llm.drafting import DraftState, drafts_create, offer_of
@@ -213,20 +211,11 @@ def test_viewers_see_and_do_nothing_of_it_and_other_workspaces_have_none(north):
 @pytest.mark.django_db(transaction=True)
 def test_two_clicks_at_once_make_one_draft_of_each():
     made = world("drafts-twice")
-    model, states = chat_model(made), []
+    model = chat_model(made)
 
-    def click() -> None:
-        try:
-            states.extend(one.state for one in drafts_create(model, principal=made.principal))
-        finally:
-            connection.close()
+    both = twice_at_once(lambda: [one.state for one in drafts_create(model, principal=made.principal)])
 
-    clicks = [threading.Thread(target=click) for _ in range(2)]
-    for one in clicks:
-        one.start()
-    for one in clicks:
-        one.join(20)
-
+    states = [state for told in both for state in told]
     assert len(states) == 4
     assert (states.count(DraftState.CREATED), states.count(DraftState.EXISTS)) == (2, 2)
     assert [count for _pk, count in served(made)] == [2, 2]
