@@ -45,9 +45,8 @@ class SharingForm(WorkspaceForm):
 
     def _offer(self, name: str, rows: Any, column: str) -> None:
         """Choices are fetched while somebody types, from the admin's own search of that kind."""
-        chosen = self.fields.get(name)
-        if not isinstance(chosen, _Rows):
-            return
+        chosen = self.fields[name]
+        assert isinstance(chosen, _Rows)
         field = self._meta.model._meta.get_field("shares").related_model._meta.get_field(column)
         chosen.widget = AutocompleteSelectMultiple(field, admin.site, attrs={"data-theme": "admin-autocomplete"})
         chosen.queryset = rows

@@ -12,5 +12,5 @@ urlpatterns = [
     path("chat/completions", ChatCompletionsView.as_view(), name="v1-chat"),
     path("responses", ResponsesView.as_view(), name="v1-responses"),
     path("embeddings", EmbeddingsView.as_view(), name="v1-embeddings"),
-    re_path(r"^(?P<path>.*)$", unknown_route),
+    re_path(r"^(?P<path>(?s:.*))$", unknown_route),
 ]

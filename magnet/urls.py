@@ -28,5 +28,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     *(path("api/v1/", include(f"{app}.api.urls")) for app in API),
     path("v1/", include("doors.urls")),
-    re_path(r"^(?:api|v1)(?:/(?P<path>.*))?$", unknown_route),
+    re_path(r"^(?:api|v1)(?:/(?P<path>(?s:.*)))?$", unknown_route),
 ]

@@ -71,9 +71,6 @@ class ApiKeyAuthentication(BaseAuthentication):
             raise AuthenticationRequired("This API key is unknown, expired or revoked.")
         return key.user, Credentials(key.user, key)
 
-    def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="magnet"'
-
 
 class CookieAuthentication(SessionAuthentication):
     """Django's session; unsafe methods need the CSRF token."""

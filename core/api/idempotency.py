@@ -134,13 +134,10 @@ def end_slowly(attempt: Attempt, body: Any) -> None:
             keep(attempt, status=200, answer={"body": body, "headers": {}})
 
 
-def answered_once(handler: Callable[..., Response]) -> Callable[..., Response]:
+def answered_once(handler: Callable[..., Response], attempt: Attempt) -> Callable[..., Response]:
     """The handler of a POST, with its effect and its stored answer in one transaction."""
 
     def once(request: Request, *args: Any, **kwargs: Any) -> Response:
-        attempt = attempt_of(request)
-        if attempt is None:
-            return handler(request, *args, **kwargs)
         with claimed(attempt) as stored:
             if stored is not None:
                 kept = stored.answer.reveal()

@@ -101,12 +101,9 @@ def _limit(request: Request) -> int:
 
 
 def _ordering(queryset: QuerySet[Any], request: Request, view: Any) -> Sequence[str]:
-    """What the ordering backends of the view make of the request, else the view's own."""
-    for backend in getattr(view, "filter_backends", ()):
-        chosen = backend().get_ordering(request, queryset, view) if hasattr(backend, "get_ordering") else None
-        if chosen:
-            return tuple(chosen)
-    return ("-id",)
+    """What the view's ordering backend makes of the request."""
+    backend = next(backend for backend in view.filter_backends if hasattr(backend, "get_ordering"))
+    return tuple(backend().get_ordering(request, queryset, view))
 
 
 def _with_id(ordering: Sequence[str]) -> tuple[str, ...]:

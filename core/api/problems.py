@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import DatabaseError, DataError, IntegrityError, OperationalError
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
+from django.utils.encoding import escape_uri_path
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions as drf
 from rest_framework.renderers import JSONRenderer
@@ -56,7 +57,7 @@ def problem(  # the members of RFC 9457, by name
     instance: str = "",
     errors: Sequence[FieldError] = (),
 ) -> dict[str, Any]:
-    """A problem object. `instance` is the path of the request that met it."""
+    """A problem object. `instance` is the path of the request that met it, escaped."""
     body: dict[str, Any] = {
         "type": f"urn:magnet:problem:{code}",
         "title": title or TITLES.get(status, "Error"),
@@ -214,7 +215,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
 
 def problem_response(error: BaseException, request: HttpRequest) -> JsonResponse:
     """The same for plain Django views and for routes that do not exist."""
-    body = problem_of(error, request.path)
+    body = problem_of(error, escape_uri_path(request.path))
     if isinstance(error, DatabaseError) or body["status"] >= 500:
         logger.error("request.failed", exc_info=error)
     response = JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)

@@ -17,7 +17,6 @@ from core.api import schema_parts as parts
 from core.api.examples import NONE, Examples, as_recorded, is_reference, recorded
 from core.api.idempotency import REPLAYED
 from core.api.sse import CONTENT_TYPE as EVENT_STREAM
-from core.api.views import PrincipalMixin
 from core.models import VersionedModel
 
 ALWAYS = {400, 401, 403, 406, 429, 503}
@@ -47,12 +46,8 @@ class MagnetSchema(AutoSchema):
     an event stream for it (3.2 calls it itemSchema).
     """
 
+    view: Any  # a PrincipalMixin
     event: ClassVar[Described] = parts.reference("schemas", "Event")
-
-    @property
-    def guarded(self) -> Any:
-        """The view, which is a PrincipalMixin; None of a view that is none, whose description is taken as it is."""
-        return self.view if isinstance(self.view, PrincipalMixin) else None
 
     @property
     def action(self) -> str:
@@ -103,7 +98,7 @@ class MagnetSchema(AutoSchema):
     def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular has it
         """What it does, and what it takes to do it."""
         doc = self._own_doc() or super().get_description()
-        return f"{doc}\n\n{self._access_in_words()}" if self.guarded is not None else doc
+        return f"{doc}\n\n{self._access_in_words()}"
 
     def _own_doc(self) -> str:
         """What the action itself says, or its view where the action is one of the base classes' own."""
@@ -125,7 +120,7 @@ class MagnetSchema(AutoSchema):
         """The least role (`member`: anybody signed in, `nobody`: no credentials) and the scope that a key needs."""
         if self.is_open:
             return {"role": "nobody", "scope": ""}
-        needed = needed_by(self.guarded, self.action)
+        needed = needed_by(self.view, self.action)
         if isinstance(needed, Permission):
             return {"role": needed.role.value, "scope": needed.scope.value}
         return {"role": needed[0], "scope": needed[1]} if needed else {"role": "member", "scope": ""}
@@ -139,8 +134,8 @@ class MagnetSchema(AutoSchema):
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Described | None:
         operation: Described | None = super().get_operation(*args, **kwargs)
-        if operation is None or self.guarded is None:
-            return operation
+        if operation is None:
+            return None
         operation["x-magnet-access"] = self.access()
         named = [parts.reference("parameters", name) for name in self._shared_parameters()]
         if named:
@@ -150,9 +145,9 @@ class MagnetSchema(AutoSchema):
 
     def _shared_parameters(self) -> list[str]:
         names = []
-        if not self.is_open and needed_by(self.guarded, self.action) is not None:
+        if not self.is_open and needed_by(self.view, self.action) is not None:
             names.append("Workspace")
-        precondition = self.guarded.preconditions.get(self.action)
+        precondition = self.view.preconditions.get(self.action)
         if precondition is not None:
             names.append("IfMatch" if precondition else "IfMatchOptional")
         if self._takes_key():
@@ -160,7 +155,7 @@ class MagnetSchema(AutoSchema):
         return names
 
     def _takes_key(self) -> bool:
-        return self.method == "POST" and bool(self.guarded.once)
+        return self.method == "POST" and bool(self.view.once)
 
     def _resolve_path_parameters(self, variables: Any) -> list[Described]:
         resolved: list[Described] = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
@@ -192,8 +187,6 @@ class MagnetSchema(AutoSchema):
 
     def _get_response_bodies(self, direction: Any = "response") -> Described:
         bodies: Described = super()._get_response_bodies(direction)
-        if self.guarded is None:
-            return bodies
         for status, body in bodies.items():
             body["description"] = body.get("description") or "As asked."
             body["headers"] = {**parts.headers_of(*self._headers(status)), **body.get("headers", {})}
@@ -207,7 +200,7 @@ class MagnetSchema(AutoSchema):
         names = ["X-Request-Id"]
         if self.action in VERSIONED and status != "204" and model is not None and issubclass(model, VersionedModel):
             names.append("ETag")
-        if status == "202" and self.guarded.follows_job:
+        if status == "202" and self.view.follows_job:
             names.append("Location")
         if self._takes_key():
             names.append(REPLAYED)
@@ -231,12 +224,12 @@ class MagnetSchema(AutoSchema):
             statuses |= WITH_BODY
         if self.method != "GET" and not self.is_open:
             statuses.add(409)
-        precondition = self.guarded.preconditions.get(self.action)
+        precondition = self.view.preconditions.get(self.action)
         if precondition is not None:
             statuses |= {412, 428} if precondition else {412}
         if self._takes_key():
             statuses.add(422)
-        if self.action in self.guarded.calls_models:
+        if self.action in self.view.calls_models:
             statuses.add(502)
         return statuses
 

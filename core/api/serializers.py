@@ -27,8 +27,6 @@ class ManyReferences(serializers.ManyRelatedField):
     def to_internal_value(self, data: Any) -> list[Any]:
         if not isinstance(data, list | tuple):
             self.fail("not_a_list", input_type=type(data).__name__)
-        if not self.allow_empty and not data:
-            self.fail("empty")
         if len(data) > MAX_REFERENCES:
             self.fail("max_length", max_length=MAX_REFERENCES)
         return self.child_relation.find([str(one) for one in data])
@@ -42,7 +40,7 @@ class RowReference(serializers.RelatedField[Any, Any, Any]):
 
     @classmethod
     def many_init(cls, *args: Any, **options: Any) -> ManyReferences:
-        own = ("allow_empty", "default", "help_text", "label", "read_only", "required", "source", "write_only")
+        own = ("default", "help_text", "label", "read_only", "required", "source", "write_only")
         of_list = {name: options[name] for name in own if name in options}
         of_row = {name: value for name, value in options.items() if name not in own or name == "read_only"}
         return ManyReferences(child_relation=cls(*args, **of_row), **of_list)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import Resolver404, resolve
+from django.urls import resolve
 
 from core.api.problems import unknown_route
 
@@ -35,7 +35,4 @@ class SlashMiddleware:
 
 
 def _is_route(path: str) -> bool:
-    try:
-        return resolve(path).func.__name__ != unknown_route.__name__  # each API has one of its own
-    except Resolver404:
-        return False
+    return resolve(path).func.__name__ != unknown_route.__name__  # each API has one of its own

@@ -17,7 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from core.access import Permission, Principal
 from core.api.examples import NONE, Examples
-from core.api.idempotency import HEADER, answered_once
+from core.api.idempotency import answered_once, attempt_of
 from core.api.preconditions import etag, expected_version
 from core.context import add_log_fields
 from core.database import few_at_once
@@ -110,8 +110,9 @@ class OnceMixin:
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """DRF looks the handler up behind this, so it is wrapped here: after authentication and permission."""
         super().initial(request, *args, **kwargs)  # type: ignore[misc]  # of PrincipalMixin, which follows
-        if request.method == "POST" and HEADER in request.headers:
-            self.post = answered_once(self.post)
+        attempt = attempt_of(request)
+        if attempt is not None:
+            self.post = answered_once(self.post, attempt)
 
 
 def _headers_alone(response: HttpResponseBase) -> HttpResponse:
@@ -229,8 +230,8 @@ class ConfigurationViewSet(ListRetrieve):
         raise NotImplementedError
 
     def delete_object(self, instance: Any) -> None:
-        """Rows in use are protected by their foreign keys, which answers 409 with the list of users."""
-        instance.delete()
+        """Call the service that deletes the row, which answers 409 with the list of users where it is in use."""
+        raise NotImplementedError
 
     def create(self, request: Request) -> Response:
         data = self.valid(self.get_serializer(data=request.data))

@@ -104,6 +104,18 @@ def test_jobs_and_runs_that_nobody_holds_are_named(capsys):
 
 
 @pytest.mark.django_db
+def test_people_read_a_line_for_each_thing_that_is_wrong(document, capsys):
+    type(document)._base_manager.filter(pk=document.pk).update(chunk_count=99)
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("check_integrity")
+
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"documents: document {document.pk} is ready with")
+    assert ended.value.code == 1
+
+
+@pytest.mark.django_db
 def test_people_read_one_line_and_a_database_that_is_away_is_another(capsys, monkeypatch):
     call_command("check_integrity")
     said = capsys.readouterr().out

@@ -17,11 +17,18 @@ async def test_they_are_under_asgi_too(path):
     assert (await AsyncClient().get(path)).status_code == 401
 
 
-def test_what_is_no_route_stays_none():
-    answer = Client().get("/api/v1/nothing")
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/no%0Athing", "/api/v1/nothing%0A"])
+def test_what_is_no_route_stays_none(path):
+    answer = Client().get(path)
 
     assert answer.status_code == 404
-    assert answer.json()["instance"] == "/api/v1/nothing"
+    assert answer.json()["instance"] == path
+
+
+def test_nor_does_it_of_openai():
+    answer = Client().get("/v1/no%0Athing")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
