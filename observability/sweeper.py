@@ -19,7 +19,7 @@ from core.valkey import sync_client
 from observability.choices import JobStatus, RunStatus
 from observability.leases import release
 from observability.models import Job, Run, RunEvent
-from observability.runs import store
+from observability.runs import spent, store
 from observability.runs.closing import end_row
 from observability.runs.events import EventName
 from observability.services import job_end
@@ -118,9 +118,12 @@ def _messages(queue: Queue) -> int:
 
 
 def _close_dead_run(run: Run) -> None:
-    """Keep what its process had said: what is stored, and what other processes were told in its last second."""
+    """Keep what its process had said and spent: what is stored, and what it left in Valkey in its last second."""
     tail = store.published_tail(run.pk, run.last_seq)
     store.insert_events(run, tail)
+    noted = store.noted_spending(run.pk)
+    if noted:
+        spent.book(run, noted)
     said = RunEvent._unscoped.filter(run=run, event=EventName.MESSAGE_DELTA.value).order_by("seq")
     text = "".join(str(data.get("text", "")) for data in said.values_list("data", flat=True))
     run.content = max(run.content, text, key=len)

@@ -33,6 +33,7 @@ from observability.models import Run
 from observability.runs import closing, store
 from observability.runs.events import TERMINAL, Event, EventName, NumberedEvent, numbered
 from observability.runs.frames import framed
+from observability.runs.spent import note_of
 from observability.runs.work import Ending, StopReason, Work
 from observability.tracing import recording
 
@@ -142,12 +143,13 @@ async def _execute(live: LiveRun) -> None:
         if live.resting:
             flusher.cancel()
         await asyncio.wait({flusher})
+        await _leave_word(live)
         fault("run.before_close")
         unstored = live.events[live.flushed :]
         unclosed = closing.Unclosed(live.run, live.work, ending, unstored, seq=len(live.events) + 1)
         live.append(await closing.close(unclosed))
         fault("run.closed")
-        await store.publish(live.run.pk, live.events[live.published :])
+        await _publish(live)
         _count(live, ending)
     finally:
         _live.pop(live.run.pk, None)
@@ -214,6 +216,17 @@ def _failure(live: LiveRun, error: BaseException) -> Ending:
     return Ending(RunStatus.FAILED, problem=problem)
 
 
+async def _publish(live: LiveRun, spent: bytes = b"") -> None:
+    new = live.events[live.published :]
+    await store.publish(live.run.pk, new, spent)
+    live.published += len(new)
+
+
+async def _leave_word(live: LiveRun) -> None:
+    """What the sweeper needs to close this run as it should be, if this process dies before it has."""
+    await _publish(live, note_of(live.work.recorder))
+
+
 async def _keep_flushing(live: LiveRun) -> None:
     """Publish often, store each second and when a model has been paid, and stop what nobody reads or somebody
     cancelled."""
@@ -222,9 +235,7 @@ async def _keep_flushing(live: LiveRun) -> None:
         live.resting = True
         await asyncio.sleep(PUBLISH_SECONDS)
         live.resting = False
-        new = live.events[live.published :]
-        await store.publish(live.run.pk, new)
-        live.published += len(new)
+        await _publish(live)
         if time.monotonic() - last_flush >= FLUSH_SECONDS or len(live.work.recorder.usage) > booked:
             last_flush, booked = time.monotonic(), len(live.work.recorder.usage)
             await _flush(live)

@@ -56,6 +56,7 @@ class Standing:
 # An entry holds the events of one look at the run, under the number of its last one; the name tells this form from the
 # one of an event an entry, so that processes of two releases read PostgreSQL from one another.
 STREAM_PREFIX = "magnet:run-events:"
+SPENT_PREFIX = "magnet:run-spent:"
 
 INSERT_EVENTS = """
 INSERT INTO observability_runevent (workspace_id, run_id, seq, event, data, created_at)
@@ -100,16 +101,22 @@ def insert_events(run: Run, events: Sequence[NumberedEvent]) -> None:
         cursor.execute(INSERT_EVENTS, [run.workspace_id, run.pk, rows])
 
 
-async def publish(run_id: uuid.UUID, events: Sequence[NumberedEvent]) -> None:
-    """Offer events to readers in other processes. A Valkey that is down costs them half a second of delay."""
+async def publish(run_id: uuid.UUID, events: Sequence[NumberedEvent], spent: bytes = b"") -> None:
+    """Offer events to readers in other processes, and a note of what was spent to the sweeper.
+
+    A Valkey that is down costs readers half a second of delay, and the note.
+    """
     global _valkey_away_until  # noqa: PLW0603 - one Valkey for the process, so one pause for all its runs
-    if not events or time.monotonic() < _valkey_away_until:
+    if not (events or spent) or time.monotonic() < _valkey_away_until:
         return
-    key = stream_key(run_id)
-    entry = {"events": json.dumps([(event.seq, event.name.value, event.data) for event in events])}
     pipeline = async_client().pipeline(transaction=False)
-    pipeline.xadd(key, entry, id=f"{events[-1].seq}-0", maxlen=STREAM_LENGTH, approximate=True)
-    pipeline.expire(key, STREAM_SECONDS)
+    if spent:
+        pipeline.set(f"{SPENT_PREFIX}{run_id}", spent, ex=STREAM_SECONDS)
+    if events:
+        key = stream_key(run_id)
+        entry = {"events": json.dumps([(event.seq, event.name.value, event.data) for event in events])}
+        pipeline.xadd(key, entry, id=f"{events[-1].seq}-0", maxlen=STREAM_LENGTH, approximate=True)
+        pipeline.expire(key, STREAM_SECONDS)
     try:
         await pipeline.execute()
     except (RedisError, OSError):
@@ -129,6 +136,14 @@ def published_tail(run_id: uuid.UUID, after: int) -> list[NumberedEvent]:
             break
         tail.append(event)
     return tail
+
+
+def noted_spending(run_id: uuid.UUID) -> bytes:
+    """The note of what a process that died had spent and not stored; nothing when Valkey is away."""
+    try:
+        return bytes(sync_client().get(f"{SPENT_PREFIX}{run_id}") or b"")
+    except (RedisError, OSError):
+        return b""
 
 
 def stored_events(run_id: uuid.UUID, after: int) -> tuple[list[NumberedEvent], bool]:

@@ -8,21 +8,23 @@ import time
 from datetime import timedelta
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
 from django.utils import timezone
 
 from core.queue import Queue
 from core.valkey import sync_client
 from observability import tasks
-from observability.choices import JobStatus, RunStatus
+from observability.choices import JobStatus, Operation, RunStatus
 from observability.job_kinds import JOB_KINDS, JobKind
 from observability.leases import LeasedJob, run_leased
-from observability.models import Job, Run, RunEvent
+from observability.models import Job, Run, RunEvent, UsageRecord
 from observability.runs import store
+from observability.runs.spent import note_of
 from observability.sweeper import SweepResult, sweep
 from observability.tests.child import child
 from observability.tests.factories import JobFactory, RunFactory
+from observability.tracing import TraceRecorder, UsageEntry
 
 AGO = timedelta(seconds=31)
 
@@ -170,6 +172,26 @@ class TestRuns:
         assert (run.content, run.last_seq) == ("Twenty five", 4)
         assert list(RunEvent._unscoped.filter(run=run).values_list("seq", flat=True)) == [2, 3, 4]
         sync_client().delete(store.stream_key(run.pk))
+
+    def test_what_it_had_spent_and_not_stored_is_booked_once(self):
+        run = RunFactory(lease_expires_at=timezone.now() - AGO)
+        recorder = TraceRecorder("model quick", run.kind, run.workspace_id, user_id=run.user_id, target="quick")
+        for tokens in (5, 70):
+            recorder.usage.append(UsageEntry(Operation.CHAT, "openai", "o", "quick", "quick-1", input_tokens=tokens))
+        noted = note_of(recorder)
+        recorder.usage.pop()
+        recorder.save_usage(run)
+        async_to_sync(store.publish)(run.pk, [], noted)
+
+        sweep()
+
+        run.refresh_from_db()
+        booked = UsageRecord._unscoped.filter(run=run).order_by("input_tokens")
+        assert list(booked.values_list("input_tokens", "model_identifier", "trace_id", "target_slug")) == [
+            (tokens, "quick-1", recorder.id, "quick" if tokens == 5 else run.target_slug) for tokens in (5, 70)
+        ]
+        assert (run.status, run.trace_id) == (RunStatus.INCOMPLETE, recorder.id)
+        assert note_of(TraceRecorder("nothing", run.kind, run.workspace_id)) == b""
 
 
 @pytest.mark.usefixtures("transactional_db")
