@@ -66,5 +66,9 @@ class Watch:
         self.known_at = time.monotonic()
         return None
 
+    async def late_refusal(self) -> MagnetError | None:
+        """The same for who waited for a whole answer, where that took longer than a pause."""
+        return await self.refusal() if time.monotonic() - self.known_at > CHECK_SECONDS else None
+
     def ended(self, seq: int, refused: MagnetError) -> Ended:
         return Ended(seq, self.name, {**self.data, "seq": seq, "problem": problem_of(refused)})

@@ -16,7 +16,7 @@ from core.access import Permission, Principal
 from core.api.idempotency import REPLAYED
 from core.api.negotiation import OneForm
 from core.api.sse import stream_response
-from core.api.watch import Numbered, Watch
+from core.api.watch import Numbered
 from core.exceptions import PermissionRefused
 from doors.answers import end_problem
 from doors.api.described import DoorSchema
@@ -90,7 +90,7 @@ class _AnswerView(DoorMixin, RunView):
         if request.method == "POST":
             require_run_or_models(self.principal)
 
-    def _may_read_on(self) -> None:
+    def require_reader(self) -> None:
         """Raises MagnetError when the caller's credentials end, or the run could not begin for them any more.
 
         By the row, and not by its name: that may be the name of something else by now.
@@ -104,13 +104,12 @@ class _AnswerView(DoorMixin, RunView):
             await live.start(started.run, started.work)
         headers = {} if started is not None else {REPLAYED: "true"}
         if asked.stream:
-            watch = Watch(self._may_read_on, EventName.RUN_FAILED.value, {"run_id": str(run_id)})
             events: AsyncIterator[Numbered] = live.follow(run_id)
             if started is not None:
                 events = _owned(events, run_id)
             tell = self.teller(asked, run_id).frames
-            return stream_response(events, headers, watch=watch, tell=tell, released=True)
-        answer = await live.wait(run_id)
+            return stream_response(events, headers, watch=self.watch(run_id), tell=tell, released=True)
+        answer = await self.waited_for(run_id)
         problem = end_problem(answer) if answer["status"] == "cancelled" else None
         if problem is not None:
             raise RunFailed(problem)

@@ -107,3 +107,24 @@ async def test_a_withdrawn_share_ends_the_open_stream_and_no_other(site, path, l
     if path.startswith("/v1"):
         ended = await sync_to_async(lambda: list(Run._unscoped.values_list("status", "finish_reason")))()
         assert ("cancelled", "caller_gone") in ended
+
+
+@pytest.mark.parametrize("path", DOORS)
+async def test_who_waits_for_a_whole_answer_gets_none_when_the_right_to_it_is_gone_meanwhile(site, path):
+    await sync_to_async(site.provider.models.update)(identifier="steady")
+    keys = [await sync_to_async(site.key)(role) for role in (Role.USER, Role.VIEWER)]
+    waiting = [asyncio.create_task(whole(path, key)) for key in keys]
+    await asyncio.sleep(0.6)
+
+    await sync_to_async(site.withdraw)()
+    refused, answered = await asyncio.wait_for(asyncio.gather(*waiting), 10)
+
+    assert (refused.status_code, answered.status_code) == (404, 200)
+    assert b"word" not in refused.content
+    assert b"word word" in answered.content
+
+
+async def whole(path: str, key: str):
+    body = json.dumps({**DOORS[path], "stream": False})
+    headers = {"Authorization": f"Bearer {key}"}
+    return await AsyncClient().post(path, body, content_type="application/json", headers=headers)

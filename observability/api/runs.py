@@ -1,5 +1,6 @@
 """The base of every endpoint that starts a run: as JSON, or as server-sent events; once for each Idempotency-Key."""
 
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -56,11 +57,24 @@ class RunView(AsyncAPIView):
             await live.start(started.run, started.work)
         headers = {} if started is not None else {REPLAYED: "true"}
         if wants_stream(request, self.stream):
-            watch = Watch(self._still_shared, EventName.RUN_FAILED.value, {"run_id": str(run_id)})
-            return stream_response(live.follow(run_id), headers, watch=watch, released=True)
-        return Response(await live.wait(run_id), headers=headers)
+            return stream_response(live.follow(run_id), headers, watch=self.watch(run_id), released=True)
+        return Response(await self.waited_for(run_id), headers=headers)
 
-    def _still_shared(self) -> None:
+    def watch(self, run_id: uuid.UUID) -> Watch:
+        return Watch(
+            self.require_reader, EventName.RUN_FAILED.value, {"run_id": str(run_id)}, known_at=time.monotonic()
+        )
+
+    async def waited_for(self, run_id: uuid.UUID) -> dict[str, Any]:
+        """The answer object of a run. Raises MagnetError when its caller lost the right to it while they waited."""
+        watch = self.watch(run_id)
+        answer = await live.wait(run_id)
+        refused = await watch.late_refusal()
+        if refused is not None:
+            raise refused
+        return answer
+
+    def require_reader(self) -> None:
         """Raises MagnetError when the caller's credentials end, or the tool is not shared with them any more."""
         find(self.tools(self.renewed_principal()), str(self.tool_id))
 
