@@ -103,5 +103,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for a process, a vendor or a deadline."""
+    return (os.cpu_count() or 1) + 1
+
+
 pytest_plugins = ["magnet.tests.plugin"]
 _start_platform()

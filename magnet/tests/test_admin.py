@@ -1,5 +1,6 @@
 """The admin as a whole: what belongs to another workspace does not exist, in any page; roles decide what may change."""
 
+import copy
 import re
 import uuid
 from pathlib import Path
@@ -21,7 +22,7 @@ from core.variants import Variant
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model, Provider
 from magnet.navigation import sidebar
-from magnet.tests.admin_world import World, world
+from magnet.tests.admin_world import World
 from observability.budget_models import Budget
 from observability.models import Job, Run, Schedule, Trace, UsageRecord
 from prompts.models import PromptTemplate, PromptVariant
@@ -36,16 +37,6 @@ LISTED = [
 VARIANTS = [PromptVariant, RetrievalVariant, RagVariant]
 # No workspace has one yet: test_admin_schedules.py shows that members see none.
 OF_THE_PLATFORM = [Schedule]
-
-
-@pytest.fixture
-def north() -> World:
-    return world("north")
-
-
-@pytest.fixture
-def south() -> World:
-    return world("southern")
 
 
 def url(page: str, row: Any, *args: Any) -> str:
@@ -197,6 +188,7 @@ def test_list_needs_few_queries(north, model, django_assert_max_num_queries):
 
 def _copies(row: Any, count: int) -> None:
     """More rows of the same kind: with a query for each, the list would need over a dozen."""
+    row = copy.copy(row)
     for n in range(count):
         row.pk = uuid.uuid4()
         row._state.adding = True

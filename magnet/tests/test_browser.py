@@ -110,6 +110,7 @@ def test_dropped_files_become_ready_or_say_why_not(watched, tmp_path):
     watched.complaints[:] = [one for one in watched.complaints if "415" not in one]
 
 
+@pytest.mark.exhaustive
 def test_every_page_of_the_sidebar_is_quiet(watched):
     """No error, no refused script or style, nothing from another host."""
     page = watched.sign_in()

@@ -261,6 +261,7 @@ def test_no_type_of_provider_calls_any_spelling(kind: str, recording: Recording)
     assert recording.connected == []
 
 
+@pytest.mark.exhaustive
 def test_no_key_file_of_google_sends_its_assertion_anywhere(recording: Recording) -> None:
     template = key_file("TOKEN_URI")
     found = {}
