@@ -1,7 +1,7 @@
 """Variants in the admin: listed inside their object, edited as a draft, published, compared, rolled back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -20,8 +20,9 @@ from unfold.decorators import action, display
 
 from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin
-from core.admin_display import moment
+from core.admin_display import EMPTY, moment
 from core.models import ConfigurationModel
+from core.text_diff import Part, text_diff
 from core.variant_services import (
     variant_activate,
     variant_create_draft,
@@ -32,6 +33,7 @@ from core.variant_services import (
 from core.variants import Variant
 
 MAX_LISTED = 50
+MARKED_FROM = 80  # characters
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class ShownChange:
     """A difference as people read it: the field's label and both values as text."""
 
     label: str
-    before: str
-    after: str
+    before: Sequence[Part]
+    after: Sequence[Part]
 
 
 class VariantedModelAdmin(WorkspaceModelAdmin):
@@ -233,9 +235,17 @@ class VariantAdmin(WorkspaceModelAdmin):
 def shown_changes(before: Variant, after: Variant) -> list[ShownChange]:
     """What differs between two variants, in words."""
     return [
-        ShownChange(_label(before, change.field), _text(before, change.field), _text(after, change.field))
-        for change in variant_diff(before, after)
+        ShownChange(_label(before, name), *_compared(_text(before, name), _text(after, name)))
+        for name in (change.field for change in variant_diff(before, after))
     ]
+
+
+def _compared(before: str, after: str) -> tuple[Sequence[Part], Sequence[Part]]:
+    """A short line is told apart at a glance; in longer texts the words that differ are marked."""
+    short = "\n" not in before + after and max(len(before), len(after)) < MARKED_FROM
+    if short or EMPTY in (before, after):
+        return [Part(before, False)], [Part(after, False)]
+    return text_diff(before, after)
 
 
 def _label(variant: Variant, name: str) -> str:
@@ -245,10 +255,23 @@ def _label(variant: Variant, name: str) -> str:
 def _text(variant: Variant, name: str) -> str:
     field: Any = variant._meta.get_field(name)
     if field.many_to_many:
-        return ", ".join(str(row) for row in getattr(variant, name).all()) or "—"
+        return ", ".join(str(row) for row in getattr(variant, name).all()) or EMPTY
     value = getattr(variant, name)
     if isinstance(field, models.JSONField):
-        return json.dumps(value, indent=2, ensure_ascii=False).replace("\\n", "\n")
+        return _plain(value)
     if field.choices:
         return str(getattr(variant, f"get_{name}_display")())
-    return "—" if value in (None, "") else str(value)
+    return EMPTY if value in (None, "") else str(value)
+
+
+def _plain(value: Any) -> str:
+    """JSON as text to read: rows of a list as `name: value` lines with a gap between them."""
+    if not value and value != 0:
+        return EMPTY
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        return "\n\n".join("\n".join(f"{name}: {_one(cell)}" for name, cell in row.items()) for row in value)
+    return json.dumps(value, indent=2, ensure_ascii=False).replace("\\n", "\n")
+
+
+def _one(cell: Any) -> str:
+    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)

@@ -1,5 +1,7 @@
 """Configuring in the admin: variants from draft to rollback, sources and documents, providers and their keys."""
 
+import re
+
 import pytest
 from django.conf import settings
 from django.utils import timezone
@@ -164,7 +166,9 @@ def test_compare_shows_both_values(north):
 
     page = text(client.get(url("variant_diff", tool, 1, 2)))
 
-    assert "Be brief." in page
+    marked = " ".join(re.findall("<ins>(.*?)</ins>", page, re.DOTALL))
+    assert "brief" in marked
+    assert "role: system\ncontent: Be brief.\n\nrole: user\ncontent: {{ question }}" in re.sub("</?ins>", "", page)
     assert "Temperature" in page
     assert "0.2" in page
 
