@@ -35,7 +35,7 @@ RESULT_COLOURS = {
 class ScheduleAdmin(WorkspaceModelAdmin):
     """Work that comes back. Superusers only: it is the platform's, and works for all workspaces."""
 
-    list_display = ("title", "plan", "next_run", "is_enabled", "last_run", "result", "dealt_with", "took", "problem")
+    list_display = ("title", "plan", "next_run", "is_enabled", "last_run", "result", "outcome_text")
     list_filter = ("outcome", "is_enabled")
     search_fields = ("name",)
     ordering = ("name",)
@@ -144,6 +144,14 @@ class ScheduleAdmin(WorkspaceModelAdmin):
     def result_text(self, obj: Schedule) -> Any:
         """On the page of a schedule, where no label is drawn."""
         return self.result(obj)[1]
+
+    @display(description=_("Dealt with"), ordering="count")
+    def outcome_text(self, obj: Schedule) -> str:
+        """In the list, what was done in which time, and what went wrong, in one column: a screen has no more room."""
+        if not obj.outcome:
+            return EMPTY
+        done = _("%(what)s in %(time)s") % {"what": self.dealt_with(obj), "time": self.took(obj)}
+        return f"{done}. {clipped(obj.error, 140)}" if obj.error else done
 
     @display(description=_("Dealt with"), ordering="count")
     def dealt_with(self, obj: Schedule) -> str:
