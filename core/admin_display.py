@@ -46,17 +46,43 @@ def money(amount: Decimal | None, currency: str) -> str:
     return f"{whole}.{decimals.ljust(2, '0')}{NBSP}{currency}"
 
 
+def money_about(amount: Decimal | None, currency: str) -> str:
+    """`8.92 USD`, `0.00231 USD`: two decimals, of less than one the first three digits that say something."""
+    if amount is None:
+        return EMPTY
+    small = amount and abs(amount) < 1
+    return money(round(amount, max(2, 2 - amount.adjusted()) if small else 2), currency)
+
+
+def plain_amount(text: str) -> str:
+    """`2.50` for `2.500000`: without the zeros at the end that say nothing, with two decimals at least."""
+    whole, point, decimals = text.partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}" if point and decimals.isdecimal() else text
+
+
+def meter(share: str, most: str, label: str) -> SafeString:
+    """A bar over its figures."""
+    return format_html(
+        '<span class="mg-meter"><progress class="mg-bar" value="{}" max="{}" aria-label="{}"></progress>'
+        '<span class="mg-muted mg-small">{}</span></span>',
+        share,
+        most,
+        label,
+        label.strip(),
+    )
+
+
 def number(count: int | None) -> str:
     """`12,345`."""
     return EMPTY if count is None else f"{count:,}"
 
 
 def moment(when: datetime | None) -> str:
-    """`23 Nov 2026, 21:49 UTC`."""
+    """`23 Nov 2026, 21:49 UTC`; where there is no room, it breaks between the date and the time."""
     if when is None:
         return EMPTY
     local = timezone.localtime(when)
-    return f"{date_format(local, 'j M Y, H:i')} {local.tzname()}".replace(" ", NBSP)
+    return f"{date_format(local, 'j M Y, H:i')} {local.tzname()}".replace(" ", NBSP).replace(f",{NBSP}", ", ")
 
 
 def progress(done: int, total: int, unit: str = "") -> SafeString:
@@ -64,14 +90,7 @@ def progress(done: int, total: int, unit: str = "") -> SafeString:
     if not total:
         return format_html("{}", number(done) if done else EMPTY)
     label = _("%(done)s of %(total)s %(unit)s") % {"done": number(done), "total": number(total), "unit": unit}
-    return format_html(
-        '<progress class="mg-bar" value="{}" max="{}" aria-label="{}"></progress>'
-        '<span class="mg-muted mg-small">{}</span>',
-        done,
-        total,
-        label,
-        label.strip(),
-    )
+    return meter(str(done), str(total), label)
 
 
 def clipped(text: Any, length: int = 100) -> str:

@@ -16,7 +16,7 @@ from unfold.decorators import display
 
 from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin, WorkspaceRelatedFilter
-from core.admin_display import moment, number
+from core.admin_display import moment, number, plain_amount
 from llm import breaker
 from llm.admin_drafts import DraftingModelAdmin
 from llm.admin_forms import ModelForm, ProviderForm
@@ -129,6 +129,7 @@ class PriceInline(TabularInline):
     hide_title = True
     fields = ("input", "cached_input", "output", "reasoning", "currency", "valid_from", "source", "note")
     readonly_fields = ("source",)
+    readonly_preprocess_fields = dict.fromkeys(("input", "cached_input", "output", "reasoning"), plain_amount)
     ordering = ("-valid_from", "-id")
     verbose_name = _("price of 1,000,000 tokens")
     verbose_name_plural = _("prices of 1,000,000 tokens")

@@ -9,7 +9,6 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
@@ -17,14 +16,14 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin
-from core.admin_display import EMPTY, moment
+from core.admin_display import EMPTY, NBSP, meter, moment, money_about
 from core.admin_forms import WorkspaceForm
 from observability.budget_models import Budget
 from observability.budget_services import budget_create, budget_delete, budget_update
 from observability.budgets.amounts import amount_text
 from observability.budgets.standing import Standing, standings
 from observability.budgets.targets import choices, names_of
-from observability.choices import BudgetPeriodLength, BudgetScope
+from observability.choices import BudgetPeriodLength, BudgetScope, BudgetUnit
 
 STATE_COLOURS = {"good": "success", "warned": "warning", "exhausted": "danger", "off": "default"}
 
@@ -75,6 +74,11 @@ class BudgetForm(WorkspaceForm):
 def _plain(amount: Decimal) -> Decimal:
     """Without the zeros that say nothing."""
     return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount.normalize()
+
+
+def _about(amount: Decimal, budget: Budget) -> str:
+    """What is used or left, without the digits that nobody reads."""
+    return money_about(amount, budget.currency) if budget.unit == BudgetUnit.MONEY else amount_text(amount, budget)
 
 
 def _split(tool: str | None) -> tuple[str, uuid.UUID | None]:
@@ -141,21 +145,14 @@ class BudgetAdmin(WorkspaceModelAdmin):
     @display(description=_("Used"))
     def bar(self, obj: Budget) -> SafeString:
         standing = self._standing(obj)
-        label = f"{amount_text(standing.used, obj)} ({standing.share(obj.limit)} %)"
-        return format_html(
-            '<progress class="mg-bar" value="{}" max="{}" aria-label="{}"></progress>'
-            '<span class="mg-muted mg-small">{}</span>',
-            f"{min(standing.used, obj.limit):f}",
-            f"{obj.limit or 1:f}",
-            label,
-            label,
-        )
+        label = f"{_about(standing.used, obj)} ({standing.share(obj.limit)}{NBSP}%)"
+        return meter(f"{min(standing.used, obj.limit):f}", f"{obj.limit or 1:f}", label)
 
     @display(description=_("Left"))
     def left(self, obj: Budget) -> str:
         standing = self._standing(obj)
-        held = _(" (calls that run now hold %(amount)s)") % {"amount": amount_text(standing.reserved, obj)}
-        return amount_text(standing.left, obj) + (held if standing.reserved else "")
+        held = _(" (calls that run now hold %(amount)s)") % {"amount": _about(standing.reserved, obj)}
+        return _about(standing.left, obj) + (held if standing.reserved else "")
 
     @display(description=_("Begins anew"))
     def begins_anew(self, obj: Budget) -> str:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from core.admin import PageModelAdmin
-from core.admin_display import duration, moment, money, number
+from core.admin_display import duration, moment, money, money_about, number
 from core.exceptions import InvalidInput
 from observability.choices import SpanStatus
 from observability.models import UsageRecord, UsageRollup
@@ -84,8 +84,7 @@ class UsageAdmin(PageModelAdmin):
 
     page_template = "admin/observability/usage.html"
     list_display = (
-        "model_slug",
-        "provider_slug",
+        "model_text",
         "tool",
         "operation",
         "tokens_in",
@@ -158,8 +157,12 @@ class UsageAdmin(PageModelAdmin):
             found = changelist.queryset.order_by().aggregate(**self.totals)
             response.context_data["usage_totals"] = {name: number(value or 0) for name, value in found.items()}
             costs = costs_of(changelist.queryset)
-            response.context_data["usage_costs"] = " + ".join(money(total, currency) for currency, total in costs)
+            response.context_data["usage_costs"] = " + ".join(money_about(total, currency) for currency, total in costs)
         return response
+
+    @display(description=_("Model"), ordering="model_slug")
+    def model_text(self, obj: UsageRecord) -> str:
+        return f"{obj.provider_slug} / {obj.model_slug}"
 
     @display(description=_("Tool"), ordering="target_slug")
     def tool(self, obj: UsageRecord) -> str:
@@ -175,7 +178,7 @@ class UsageAdmin(PageModelAdmin):
 
     @display(description=_("Cost"), ordering="cost")
     def cost_text(self, obj: UsageRecord) -> str:
-        return money(obj.cost, obj.currency)
+        return money_about(obj.cost, obj.currency)
 
     @display(description=_("Took"), ordering="duration_ms")
     def took(self, obj: UsageRecord) -> str:

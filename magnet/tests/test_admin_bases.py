@@ -1,5 +1,7 @@
 """The bases of the admin, at the edges that no page of ours reaches by itself."""
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.messages.storage.fallback import FallbackStorage
@@ -14,6 +16,7 @@ from core.admin import WorkspaceModelAdmin, relation_of
 from core.exceptions import PermissionRefused
 from knowledge.models import Chunk, Document, KnowledgeSource
 from llm.models import Model, Provider
+from llm.price_services import price_add
 from magnet.tests.admin_world import signed_in, url
 from prompts.models import PromptTemplate
 from rag.models import RagTool, RetrievalTool
@@ -204,3 +207,13 @@ def test_model_and_its_provider_are_changed_and_deleted(north):
     assert "none" in listed
     assert not Model.objects.for_workspace(north.workspace.pk).filter(slug="m").exists()
     assert not Provider.objects.for_workspace(north.workspace.pk).filter(slug="v").exists()
+
+
+def test_prices_are_shown_without_zeros_that_say_nothing(north):
+    for figures in ({"input": "2.5", "output": "10"}, {"input": "0.0375", "cached_input": "0.00375", "output": "0.15"}):
+        price_add(north[Model], principal=north.principal, values={**figures, "currency": "USD"})
+
+    page = north.client().get(url("change", north[Model])).content.decode()
+
+    shown = set(re.findall(r">\s*([\d.]+)\s*<", page))
+    assert {"2.50", "10.00", "0.0375", "0.00375", "0.15"} <= shown

@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from core.admin_display import NBSP, duration, money, number
+from core.admin_display import NBSP, duration, money_about, number
 from observability.usage.charts import Chart, Series, lines, stacked
 from observability.usage.labels import labels
 from observability.usage.query import GroupBy, Interval, UsageQuery, steps_of
@@ -99,19 +99,14 @@ def _when(moment: datetime, interval: Interval) -> str:
 
 def _costs(figures: Figures) -> str:
     """`0.1234 USD`, one after the other where there are several currencies."""
-    return ", ".join(_amount(amount, currency) for currency, amount in sorted(figures.cost.items())) or "—"
-
-
-def _amount(amount: Decimal, currency: str) -> str:
-    """Four decimals are enough from one on."""
-    return money(round(amount, 4) if amount >= 1 else amount, currency)
+    return ", ".join(money_about(amount, currency) for currency, amount in sorted(figures.cost.items())) or "—"
 
 
 def _tiles(now: Figures, before: Figures) -> list[Tile]:
     cost = [
         Tile(
             _("Cost"),
-            _amount(amount, currency).replace(NBSP, " "),  # a tile is narrow
+            money_about(amount, currency).replace(NBSP, " "),  # a tile is narrow
             *_change(float(amount), float(before.cost.get(currency, 0)), more_is_worse=True),
         )
         for currency, amount in sorted(now.cost.items())
@@ -177,7 +172,7 @@ def _count(value: float) -> str:
 
 
 def _price(value: float, currency: str) -> str:
-    return _amount(Decimal(str(value)), currency)
+    return money_about(Decimal(str(value)), currency)
 
 
 def _marks(steps: Sequence[str]) -> tuple[str, ...]:
