@@ -196,7 +196,12 @@ def _all_scopes() -> list[str]:
 
 
 class ApiKey(WorkspaceScopedModel, TimestampedModel):
-    """A credential of one user in one workspace. The secret is shown once and stored as a hash."""
+    """A credential of one user in one workspace. The secret is shown once and stored as a hash.
+
+    role: of the user in the workspace, None of who left it, where `selectors.keys_with_role` read the row.
+    """
+
+    role: str | None
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys", verbose_name=_("user"))
     name = models.CharField(_("name"), max_length=200, help_text=_("What uses this key; names may repeat."))

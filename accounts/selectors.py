@@ -5,7 +5,7 @@ from importlib import import_module
 
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from accounts.models import ApiKey, Membership, User, Workspace
@@ -37,21 +37,27 @@ def principal_for_session(user: User, workspace_slug: str | None) -> Principal:
     if len(memberships) > 1:
         slugs = ", ".join(m.workspace.slug for m in memberships)
         raise InvalidInput("You belong to several workspaces.", hint=f"Name one in the X-Workspace header: {slugs}.")
-    return _principal(memberships[0])
+    return _principal(user, memberships[0].workspace, memberships[0].role)
+
+
+def keys_with_role() -> QuerySet[ApiKey]:
+    """Keys with all that says what they may do: their user, their workspace, and the user's `role` in it."""
+    role = Membership.objects.filter(user=OuterRef("user"), workspace=OuterRef("workspace")).values("role")
+    keys: QuerySet[ApiKey] = ApiKey._unscoped.select_related("user", "workspace").annotate(role=Subquery(role))
+    return keys
 
 
 def principal_for_key(key: ApiKey) -> Principal:
-    """The caller behind an API key: its user's role in its workspace, narrowed by its scopes."""
-    membership = Membership.objects.filter(workspace_id=key.workspace_id, user_id=key.user_id)
-    found = membership.select_related("workspace", "user").first()
-    if found is None:
+    """The caller behind one of `keys_with_role`: its user's role in its workspace, narrowed by its scopes."""
+    role: str | None = key.role
+    if role is None:
         raise PermissionRefused("The user of this API key no longer belongs to its workspace.")
-    return _principal(found, key)
+    return _principal(key.user, key.workspace, role, key)
 
 
 def live_key(key_id: uuid.UUID) -> ApiKey | None:
     """The key, while it and its user are active."""
-    key: ApiKey | None = ApiKey._unscoped.select_related("user").filter(pk=key_id, user__is_active=True).first()
+    key = keys_with_role().filter(pk=key_id, user__is_active=True).first()
     return key if key is not None and key.state == "active" else None
 
 
@@ -68,12 +74,12 @@ def may_work(user_id: uuid.UUID, workspace_id: uuid.UUID) -> bool:
     return Membership.objects.filter(user_id=user_id, workspace_id=workspace_id, user__is_active=True).exists()
 
 
-def _principal(membership: Membership, key: ApiKey | None = None) -> Principal:
+def _principal(user: User, workspace: Workspace, role: str, key: ApiKey | None = None) -> Principal:
     return Principal(
-        user=membership.user,
-        workspace_id=membership.workspace_id,
-        workspace_slug=membership.workspace.slug,
-        role=Role(membership.role),
+        user=user,
+        workspace_id=workspace.pk,
+        workspace_slug=workspace.slug,
+        role=Role(role),
         scopes=frozenset(Scope) if key is None else frozenset(Scope(scope) for scope in key.scopes),
         key_id=None if key is None else key.pk,
         tools=frozenset() if key is None else frozenset(key.tools),

@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.keys import new_key, parse_key
 from accounts.lockout import count_failure, refuse_locked
 from accounts.models import ApiKey, FailedTries, Membership, SeedRecord, User, Workspace
+from accounts.selectors import keys_with_role
 from core.access import Permission, Principal, Role, Scope
 from core.audit import audit, delete_row, difference, save_new, shown, snapshot
 from core.exceptions import Conflict, InvalidInput, NotFound, PermissionRefused
@@ -211,7 +212,7 @@ def api_key_authenticate(text: str, network: str = "") -> ApiKey | None:
     if parts is None:
         return None
     refuse_locked(FailedTries.Kind.API_KEY, parts.public_id, network)
-    key: ApiKey | None = ApiKey._unscoped.select_related("user").filter(public_id=parts.public_id).first()
+    key = keys_with_role().filter(public_id=parts.public_id).first()
     if not parts.proves(key.secret_hash if key is not None else NO_HASH):
         locked = count_failure(FailedTries.Kind.API_KEY, parts.public_id, network)
         if key is not None and locked:

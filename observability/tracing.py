@@ -122,7 +122,7 @@ class TraceRecorder:
     budgets: tuple[uuid.UUID, ...] = ()
     unsettled: list[Callable[[], None]] = field(default_factory=list)
 
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)
     def save(self, run: Run | None = None, *, failed: bool = False) -> Trace:
         """Store the trace with its spans and the usage that is not stored yet. The trace's time runs until now."""
         broken = any(span.status is SpanStatus.ERROR for span in self.spans if span.parent_id is None)
@@ -143,7 +143,7 @@ class TraceRecorder:
 
         export(trace, spans, self.remote)
 
-    @transaction.atomic
+    @transaction.atomic(savepoint=False)
     def save_usage(self, run: Run | None = None) -> None:
         """Store what was spent so far: a process that is killed loses the books of its last step only."""
         if len(self.usage) > self.usage_stored:

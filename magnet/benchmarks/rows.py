@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts.models import Workspace
-from accounts.selectors import principal_for_key
+from accounts.selectors import keys_with_role, principal_for_key
 from accounts.services import api_key_issue, command_user
 from core.access import Principal
 from core.variant_services import variant_publish
@@ -44,7 +44,7 @@ def rows(vendor_url: str, quick: Speech, long: Speech) -> Iterator[Rows]:
     try:
         seed_workspace(workspace.pk)
         issued = api_key_issue(user=command_user(None, workspace), workspace=workspace, name="benchmark")
-        made = Rows(workspace, principal_for_key(issued.key), issued.text)
+        made = Rows(workspace, principal_for_key(keys_with_role().get(pk=issued.key.pk)), issued.text)
         _tools(made, _models(workspace, vendor_url, quick, long))
         yield made
     finally:
