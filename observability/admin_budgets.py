@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from core.access import Permission, Principal
 from core.admin import WorkspaceModelAdmin
-from core.admin_display import EMPTY, NBSP, meter, moment, money_about
+from core.admin_display import EMPTY, meter, moment, money_about
 from core.admin_forms import WorkspaceForm
 from observability.budget_models import Budget
 from observability.budget_services import budget_create, budget_delete, budget_update
@@ -145,7 +145,7 @@ class BudgetAdmin(WorkspaceModelAdmin):
     @display(description=_("Used"))
     def bar(self, obj: Budget) -> SafeString:
         standing = self._standing(obj)
-        label = f"{_about(standing.used, obj)} ({standing.share(obj.limit)}{NBSP}%)"
+        label = f"{_about(standing.used, obj)} ({standing.share(obj.limit)} %)"
         return meter(f"{min(standing.used, obj.limit):f}", f"{obj.limit or 1:f}", label)
 
     @display(description=_("Left"))
