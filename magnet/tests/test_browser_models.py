@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from magnet.tests.browser import LONG_MS, Watched
-from magnet.tests.scripted_vendors import VendorServer
+from magnet.tests.browser import LONG_MS, Watched, connected
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -19,22 +18,9 @@ def watched(chromium: Browser, platform: str) -> Iterator[Watched]:
     assert found.complaints == []
 
 
-def connected(page: Page, outside: VendorServer, name: str, key: str) -> str:
-    """The id of a new provider at the scripted vendor."""
-    page.goto("/admin/llm/provider/add/")
-    page.get_by_label("Name").fill(name)
-    page.locator("#id_slug").fill(name.lower())
-    page.locator("#id_type").select_option("openai")
-    page.locator("#id_base_url").fill(outside.url)
-    page.locator("#id_api_key").fill(key)
-    page.get_by_role("button", name="Save and continue editing").click()
-    page.wait_for_url("**/change/**")
-    return page.url.split("/")[6]
-
-
 def test_a_model_is_picked_from_what_its_provider_offers(watched, outside):
     page = watched.sign_in()
-    provider = connected(page, outside, "Picked", "sk-0123456789")
+    provider = connected(page, outside.url, "Picked")
 
     page.goto(f"/admin/llm/model/add/?provider={provider}")
     offered = page.get_by_label("Models that it offers")
@@ -64,7 +50,7 @@ def test_a_model_is_picked_from_what_its_provider_offers(watched, outside):
 
 def test_why_a_vendor_lists_nothing_is_told_in_place(watched, outside):
     page = watched.sign_in()
-    provider = connected(page, outside, "Refused", "sk-wrong-0123456789")
+    provider = connected(page, outside.url, "Refused", "sk-wrong-0123456789")
 
     page.goto(f"/admin/llm/model/add/?provider={provider}")
 
@@ -77,7 +63,7 @@ def test_why_a_vendor_lists_nothing_is_told_in_place(watched, outside):
 
 def test_without_its_script_the_identifier_is_typed(watched, outside):
     page = watched.sign_in()
-    provider = connected(page, outside, "Typed", "sk-0123456789")
+    provider = connected(page, outside.url, "Typed")
     page.route("**/magnet/pick*.js", lambda route: route.abort())
 
     page.goto(f"/admin/llm/model/add/?provider={provider}&kind=chat&name=By+hand&slug=by-hand")
