@@ -80,7 +80,13 @@ class Part:
                 preexec_fn=_end_with_the_supervisor,  # noqa: PLW1509
             )
         self.started = time.monotonic()
-        self.pid_file.write_text(f"{self.process.pid}\n")
+        self._note_pid(self.process.pid)
+
+    def _note_pid(self, pid: int) -> None:
+        """In one step: who reads it finds the old number or the new one, and never an empty file."""
+        draft = self.pid_file.with_suffix(".new")
+        draft.write_text(f"{pid}\n")
+        draft.replace(self.pid_file)
 
     def watch(self, say: Callable[[str], None]) -> None:
         """Start the part again when it has ended and its pause is over; say why and where to read on."""

@@ -4,6 +4,7 @@ Schemathesis makes them out of docs/openapi.yaml, the same in each session: the 
 and broken requests at random, and chains of requests, each with what the one before answered.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -39,7 +40,9 @@ from magnet.tests.scripted_provider import ScriptedProvider
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.django_db, pytest.mark.timeout(240)]
 
-# How many requests of each operation; the more a caller may, the more there is to try.
+# How many requests of each operation; the more a caller may, the more there is to try. MAGNET_FUZZ_TIMES=10 tries ten
+# times as many, for a quiet night.
+TIMES = int(os.environ.get("MAGNET_FUZZ_TIMES", "1"))
 EXAMPLES = {NOBODY: 1, GARBAGE: 1, Role.USER: 2, Role.VIEWER: 2, Role.OPERATOR: 3, Role.ADMIN: 3}
 EDGES = 30
 CHAINS, LONGEST_CHAIN = 30, 6
@@ -239,7 +242,7 @@ def _as_shown(schema: Any, place: Place, operation: Described) -> Case:
 @pytest.mark.parametrize("caller", CALLERS)
 @each
 def test_what_a_schema_generates(operation: Described, caller: str, schema: Any, west: Place) -> None:
-    @settings(STILL, max_examples=EXAMPLES[caller])
+    @settings(STILL, max_examples=EXAMPLES[caller] * TIMES)
     @given(_requests(schema, west, operation))
     def answers_as_described(case: Case) -> None:
         _let_through(case, operation)
@@ -276,7 +279,7 @@ def test_chains(schema: Any, north: Place) -> None:
             except BaseExceptionGroup as error:
                 failures.extend(error.exceptions)
 
-    Chain.run(settings=settings(STILL, max_examples=CHAINS, stateful_step_count=LONGEST_CHAIN))
+    Chain.run(settings=settings(STILL, max_examples=CHAINS * TIMES, stateful_step_count=LONGEST_CHAIN))
 
     assert not failures, "\n\n".join(str(one) for one in failures[:10])
     assert len([operation for operation, told in north.answered.items() if any(one < 300 for one in told)]) > 15
