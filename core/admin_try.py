@@ -61,6 +61,7 @@ class TryAdmin(VariantedModelAdmin):
             object=obj,
             try_variants=variants,
             may_configure=may_configure,
+            chosen_variant=_chosen(request, variants),
             trace_url=reverse("admin:observability_trace_change", args=[NO_ID]),
             **self.try_context(obj, variants),
         )
@@ -83,3 +84,9 @@ class TryAdmin(VariantedModelAdmin):
     @display(description="")
     def try_link(self, obj: Any) -> SafeString:
         return format_html('<a class="mg-button" href="{}">{}</a>', self.try_url(obj), self.try_verb)
+
+
+def _chosen(request: HttpRequest, variants: list[Any]) -> int | None:
+    """The variant that the page begins with: the one that its address names, else the one that is served."""
+    named = next((one.number for one in variants if str(one.number) == request.GET.get("variant")), None)
+    return named or next((one.number for one in variants if one.is_active), None)

@@ -208,6 +208,10 @@ class VariantAdmin(WorkspaceModelAdmin):
             parent = variant.parent._meta
             name = f"admin:{parent.app_label}_{parent.model_name}_change"
             context["variant_parent_url"] = reverse(name, args=[variant.parent_id])
+            admin = self.admin_site._registry.get(type(variant.parent))
+            if hasattr(admin, "try_url"):
+                context["variant_try_url"] = f"{admin.try_url(variant.parent)}?variant={variant.number}"
+                context["variant_try_label"] = admin.try_label
         return super().render_change_form(request, context, *args, **kwargs)
 
     def update_object(self, principal: Principal, obj: Any, values: Mapping[str, Any], expected: int | None) -> Any:

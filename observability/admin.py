@@ -1,5 +1,6 @@
 """Monitor: jobs and runs."""
 
+import json
 from typing import Any
 
 from django.contrib import admin, messages
@@ -127,6 +128,21 @@ class JobAdmin(PageModelAdmin):
         return moment(obj.created_at)
 
 
+def _question(run: Run) -> str:
+    return str(run.input.get("question") or run.input.get("query") or "")
+
+
+def _given(run: Run) -> str:
+    """What a prompt was given, a line for each variable and message."""
+    variables = [f"{name}: {_line(value)}" for name, value in (run.input.get("variables") or {}).items()]
+    messages = [f"{one.get('role')}: {_line(one.get('content'))}" for one in run.input.get("messages") or []]
+    return "\n".join([*variables, *messages])
+
+
+def _line(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 @admin.register(Run)
 class RunAdmin(PageModelAdmin):
     """Questions and searches, through any door. Viewers see what happened; contents of others are for operators."""
@@ -152,7 +168,8 @@ class RunAdmin(PageModelAdmin):
         answer = (obj.answer or {}) if may_read else {}
         return {
             "may_read": may_read,
-            "question": (obj.input.get("question") or obj.input.get("query") or "") if may_read else "",
+            "question": _question(obj) if may_read else "",
+            "asked": _given(obj) if may_read else "",
             "answer": answer,
             "passages": answer.get("retrieved") or answer.get("results") or [],
             "problem": obj.problem if may_read else None,
@@ -162,7 +179,7 @@ class RunAdmin(PageModelAdmin):
 
     @display(description=_("Question"))
     def question(self, obj: Run) -> str:
-        return clipped(obj.input.get("question") or obj.input.get("query"), 80)
+        return clipped(_question(obj) or _given(obj).replace("\n", ", "), 80) or EMPTY
 
     @display(description=_("Status"), ordering="status", label=RUN_COLOURS)
     def status_label(self, obj: Run) -> tuple[str, Any]:

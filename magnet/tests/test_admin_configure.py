@@ -247,6 +247,16 @@ def test_the_page_to_run_a_prompt_offers_what_this_person_may_run(north):
     assert "try_variants" not in (operator.get("/admin/prompts/prompttemplate/try/").context or {})
 
 
+def test_a_draft_leads_to_the_page_that_runs_it(north):
+    client, tool = north.client(), north[PromptTemplate]
+    draft = draft_of(client, tool)
+    address = f"/admin/prompts/prompttemplate/{tool.pk}/run/?variant={draft.number}"
+
+    assert f'href="{address}"' in text(client.get(url("change", draft)))
+    assert f'<option value="{draft.number}" selected>' in text(client.get(address))
+    assert '<option value="1" selected>' in text(client.get(address.replace("variant=2", "variant=9")))
+
+
 @pytest.mark.parametrize(("used", "user"), [(PromptTemplate, RagTool), (RetrievalTool, RagTool), (Provider, Model)])
 def test_the_page_of_what_is_in_use_names_its_users(north, used, user):
     page = text(north.client().get(url("change", north[used])))

@@ -200,3 +200,16 @@ def test_a_deep_and_wide_trace_is_drawn_with_few_queries(north, django_assert_ma
 
     assert page.count("<rect") == 1502
     assert len(page) < 1_800_000
+
+
+def test_what_a_prompt_was_given_is_read_by_operators_alone(north):
+    asked = {"variables": {"parcel": "Nr 4711 <b>", "days": [1]}, "messages": [{"role": "user", "content": "Where?"}]}
+    Run._unscoped.filter(pk=north[Run].pk).update(input=asked)
+
+    listed = text(north.client().get(url("changelist", north[Run])))
+    page = text(north.client().get(url("change", north[Run])))
+    viewed = text(north.client(Role.VIEWER).get(url("change", north[Run])))
+
+    assert "days: [1], parcel: Nr 4711 &lt;b&gt;, user: Where?" in listed
+    assert "days: [1]\nparcel: Nr 4711 &lt;b&gt;\nuser: Where?" in page
+    assert "4711" not in viewed
