@@ -44,6 +44,7 @@ from accounts.services import (
 from accounts.sharing import tools_for_key
 from core.access import Permission, Principal, Role, Scope
 from core.admin import PageModelAdmin, WorkspaceModelAdmin
+from core.admin_display import moment
 from core.admin_forms import WorkspaceForm
 from core.sharing import SharedModel, shared_models, visible_tools
 
@@ -351,7 +352,7 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
     """One's own keys; an admin of the workspace sees and revokes all of them."""
 
     form = ApiKeyForm
-    list_display = ("name", "prefix", "user", "state_label", "scope_list", "last_used_at", "expires_at")
+    list_display = ("name", "prefix", "user", "state_label", "scope_list", "last_used", "expires")
     list_select_related = ("user",)
     search_fields = ("name", "public_id")
     add_permission = Permission.READ
@@ -377,6 +378,14 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return self.readonly_fields if obj else ()
+
+    @display(description=_("Last used"), ordering="last_used_at")
+    def last_used(self, obj: ApiKey) -> str:
+        return moment(obj.last_used_at) if obj.last_used_at else str(_("never"))
+
+    @display(description=_("Expires"), ordering="expires_at")
+    def expires(self, obj: ApiKey) -> str:
+        return moment(obj.expires_at) if obj.expires_at else str(_("never"))
 
     def create_object(self, principal: Principal, obj: Any, values: Mapping[str, Any]) -> ApiKey:
         days = values.get("lifetime")

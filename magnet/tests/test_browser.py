@@ -137,6 +137,17 @@ def test_pages_fit_a_phone(chromium, platform):
     phone.context.close()
 
 
+def test_lists_need_no_scrolling_sideways_on_a_screen(watched):
+    page = watched.sign_in()
+
+    for link in ("/admin/observability/schedule/", "/admin/llm/model/"):
+        page.goto(link)
+        expect(page.locator("#result_list tbody tr")).not_to_have_count(0)
+        width = "node => [node.scrollWidth, node.closest('.simplebar-content-wrapper, main').clientWidth]"
+        needed, given = page.locator("#result_list").evaluate(width)
+        assert needed <= given, link
+
+
 HOSTILE = """
 async () => {
   const { renderText, renderQuoted, outerLink } = await import("/static/magnet/render.js");
