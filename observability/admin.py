@@ -154,6 +154,7 @@ class RunAdmin(PageModelAdmin):
     search_fields = ("target_slug", "model")
     empty_title = _("No runs yet")
     empty_text = _("Ask a RAG tool, here or on the panel; every question shows here with its trace.")
+    empty_link = ("admin:rag_ragtool_try", _("Ask a RAG tool"))
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("answer")

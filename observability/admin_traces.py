@@ -85,6 +85,7 @@ class TraceAdmin(PageModelAdmin):
     search_fields = ("name",)
     empty_title = _("No traces yet")
     empty_text = _("Each question and each ingested document leaves a trace of its steps.")
+    empty_link = ("admin:rag_ragtool_try", _("Ask a RAG tool"))
 
     def page_extra(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         spans = list(obj.spans.all()[: MAX_SPANS + 1])

@@ -99,6 +99,7 @@ class UsageAdmin(PageModelAdmin):
     list_before_template = "admin/observability/usage_sum.html"
     empty_title = _("No usage yet")
     empty_text = _("Every call of a model is counted here: tokens, time and, where prices are known, cost.")
+    empty_link = ("admin:rag_ragtool_try", _("Ask a RAG tool"))
 
     def page_extra(self, request: HttpRequest, obj: UsageRecord) -> dict[str, Any]:
         return {"cost": money(obj.cost, obj.currency)}

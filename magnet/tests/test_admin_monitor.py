@@ -213,3 +213,11 @@ def test_what_a_prompt_was_given_is_read_by_operators_alone(north):
     assert "days: [1], parcel: Nr 4711 &lt;b&gt;, user: Where?" in listed
     assert "days: [1]\nparcel: Nr 4711 &lt;b&gt;\nuser: Where?" in page
     assert "4711" not in viewed
+
+
+@pytest.mark.parametrize("model", [Run, Trace, UsageRecord])
+def test_an_empty_list_of_what_happened_leads_to_a_question(north, model):
+    address = url("changelist", north[model])
+    model._unscoped.all().delete()
+
+    assert 'href="/admin/rag/ragtool/try/">Ask a RAG tool</a>' in text(north.client().get(address))
