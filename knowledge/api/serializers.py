@@ -56,12 +56,12 @@ class TextUpload(serializers.Serializer[Any]):
 
 
 class FileUpload(serializers.Serializer[Any]):
-    """A document as a multipart form; `metadata` is a JSON object as text."""
+    """A document as a multipart form; `metadata` is a JSON object as text. A field that is left empty is left out."""
 
     file = serializers.FileField(allow_empty_file=True)
-    title = serializers.CharField(max_length=500, required=False, default="")
-    external_id = serializers.CharField(max_length=500, required=False, default="")
-    url = serializers.URLField(max_length=2000, required=False, default="")
+    title = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
+    external_id = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
+    url = serializers.URLField(max_length=2000, required=False, default="", allow_blank=True)
     metadata = serializers.JSONField(required=False, default=dict)
 
     def validate_metadata(self, value: Any) -> dict[str, Any]:
