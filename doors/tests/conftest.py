@@ -8,7 +8,7 @@ from typing import TypeVar
 import openai
 import pytest
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connections
 from django.test import override_settings
 
 from accounts.tests.factories import principal_of
@@ -17,6 +17,7 @@ from core.variant_services import variant_publish
 from llm.choices import ModelKind
 from llm.models import Model
 from llm.services import model_create
+from magnet.tests.committed import remove_rows
 from magnet.tests.conftest import north, south, worlds  # noqa: F401
 from magnet.tests.web import web_process
 from prompts.models import PromptTemplate
@@ -120,8 +121,7 @@ def door(request, django_db_setup, django_db_blocker, scripted_server, tmp_path_
             ) as address:
                 yield Door(world, f"{address}/v1", scripted_server)
         finally:
-            with connection.cursor() as cursor:
-                cursor.execute("TRUNCATE accounts_workspace, accounts_user, accounts_auditevent CASCADE")
+            remove_rows()
 
 
 def _rows(world: World) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from magnet.embedded.server import free_port
 from magnet.tests.admin_world import World, world
+from magnet.tests.committed import remove_rows
 from magnet.tests.platform import Platform
 from magnet.tests.scripted_vendors import VendorServer, seen_in_a_browser
 
@@ -18,8 +18,7 @@ def worlds(django_db_setup: None, django_db_blocker: Any) -> Iterator[tuple[Worl
     """Built once a module, as each takes hundreds of statements; every test's own changes are rolled back."""
     with django_db_blocker.unblock():
         yield world("north"), world("southern")
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE accounts_workspace, accounts_user, accounts_auditevent, django_session CASCADE")
+        remove_rows()
 
 
 @pytest.fixture

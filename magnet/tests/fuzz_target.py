@@ -12,7 +12,6 @@ from pathlib import Path
 
 import requests
 from django.conf import settings
-from django.db import connection
 from django.test import override_settings
 
 from accounts.keys import new_key
@@ -28,6 +27,7 @@ from llm.models import Model, Provider
 from llm.services import model_create, provider_create
 from magnet.tests.admin_world import TEXT, World, world
 from magnet.tests.api_walk import OTHERS, values_of
+from magnet.tests.committed import remove_rows
 from magnet.tests.contract import Described
 from magnet.tests.scripted_provider import ScriptedProvider
 from magnet.tests.web import web_process
@@ -94,10 +94,7 @@ def places(folder: Path, server: ScriptedProvider, *names: str) -> Iterator[list
             with web_process(folder, **variables) as address:
                 yield [Place(address, one, _spare(one), _keys(one), session) for one in made]
         finally:
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "TRUNCATE accounts_workspace, accounts_user, accounts_auditevent, django_session CASCADE"
-                )
+            remove_rows()
 
 
 def _keys(made: World) -> dict[str, str]:

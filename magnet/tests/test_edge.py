@@ -6,11 +6,11 @@ from typing import Any
 import httpx2
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
-from django.db import connection
 
 from accounts.models import ApiKey, User, Workspace
 from accounts.tests.factories import MembershipFactory, WorkspaceFactory
 from core.access import Role
+from magnet.tests.committed import remove_rows
 from magnet.tests.web import Proxy, Visitor, web_process
 
 pytestmark = pytest.mark.django_db
@@ -28,8 +28,7 @@ def ada(django_db_setup: None, django_db_blocker: Any) -> Iterator[User]:
         user = User.objects.create(email=EMAIL, password=make_password(PASSWORD, hasher=Argon2PasswordHasher()))
         MembershipFactory(user=user, workspace=WorkspaceFactory(slug="edge"), role=Role.ADMIN)
         yield user
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE accounts_workspace, accounts_user, django_session CASCADE")
+        remove_rows()
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from knowledge.models import Document
 from llm.choices import ModelKind
 from llm.tests.factories import ModelFactory, ProviderFactory
 from magnet.tests.api_walk import Operation, operations
+from magnet.tests.committed import remove_rows
 from magnet.tests.contract import Described, assert_as_described, validator
 from magnet.tests.scripted_provider import ScriptedProvider
 from magnet.tests.scripted_vendors import VendorServer, ollama
@@ -200,7 +201,6 @@ def story(
     scripted_server: ScriptedProvider,
 ) -> Any:
     """A platform as it comes, with a superuser and a vendor's model; all examples are played once."""
-    from django.db import connection
 
     folder = tmp_path_factory.mktemp("examples")
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
@@ -225,8 +225,7 @@ def story(
             played = Story(address, {"Authorization": f"Bearer {key}"})
             played.play_all()
         yield played
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE accounts_workspace, accounts_user, accounts_auditevent, django_session CASCADE")
+        remove_rows()
 
 
 @pytest.mark.django_db
