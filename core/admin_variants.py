@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
@@ -253,7 +254,7 @@ def _compared(before: str, after: str) -> tuple[Sequence[Part], Sequence[Part]]:
 
 
 def _label(variant: Variant, name: str) -> str:
-    return str(getattr(variant._meta.get_field(name), "verbose_name", name)).capitalize()
+    return capfirst(str(getattr(variant._meta.get_field(name), "verbose_name", name)))
 
 
 def _text(variant: Variant, name: str) -> str:

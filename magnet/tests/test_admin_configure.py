@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts.tests.factories import MembershipFactory
 from core.access import Role
+from core.admin_display import EMPTY
 from knowledge import storage
 from knowledge.models import Document, KnowledgeSource
 from llm.models import Model, Provider
@@ -171,6 +172,18 @@ def test_compare_shows_both_values(north):
     assert "role: system\ncontent: Be brief.\n\nrole: user\ncontent: {{ question }}" in re.sub("</?ins>", "", page)
     assert "Temperature" in page
     assert "0.2" in page
+
+
+def test_compare_shows_an_object_beside_nothing(north):
+    client, tool = north.client(), north[PromptTemplate]
+    draft = draft_of(client, tool)
+    type(draft)._unscoped.filter(pk=draft.pk).update(output_schema={"type": "object"})
+
+    page = re.sub("</?(ins|del)>", "", text(client.get(url("variant_diff", tool, 1, 2))))
+
+    assert '<th scope="row">JSON schema</th>' in page
+    assert f"<pre>{EMPTY}</pre>" in page
+    assert "{\n  &quot;type&quot;: &quot;object&quot;\n}" in page
 
 
 def test_compare_of_equals_says_so(north):
