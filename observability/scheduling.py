@@ -15,7 +15,7 @@ from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -32,6 +32,8 @@ TASK = "observability.tasks.run_schedule"
 MAX_LOST = 3
 # A message that was not taken up for so long is taken for lost.
 TAKEN_UP = timedelta(seconds=120) / settings.HASTE
+PAUSES = (0.1, 1.0, 5.0)
+"""In seconds, before the database is told again how a run went."""
 HELD = timedelta(seconds=LONGEST_SECONDS + 60) / settings.HASTE
 
 
@@ -119,7 +121,19 @@ def _work(rows: QuerySet[Schedule], name: str) -> None:
         error = str(failure) if known else f"Unexpected {type(failure).__name__}; the log has the details."
     fault("schedule.worked")
     took = int((time.monotonic() - began) * 1000)
-    rows.update(**_ended(count=count, error=error), started_at=started, duration_ms=took)
+    _write_down(rows, {**_ended(count=count, error=error), "started_at": started, "duration_ms": took})
+
+
+def _write_down(rows: QuerySet[Schedule], columns: dict[str, Any]) -> None:
+    """Save how a run went, over a new connection when the old one was cut: else the row is held to its lease's end."""
+    for pause in PAUSES:
+        try:
+            rows.update(**columns)
+            return
+        except (OperationalError, InterfaceError):
+            connection.close()
+            time.sleep(pause)
+    rows.update(**columns)
 
 
 def _ended(*, count: int = 0, error: str = "") -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import json
 import threading
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ValidationError
-from django.db import connections
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from accounts.tests.factories import MembershipFactory, principal_of
@@ -178,6 +179,25 @@ class TestRunning:
 
         row.refresh_from_db()
         assert (row.status, row.token, row.outcome) == ("queued", 2, "")
+
+
+@pytest.mark.usefixtures("transactional_db")
+@pytest.mark.parametrize("swallows", [True, False])
+def test_a_run_whose_connection_is_cut_is_written_down_over_a_new_one(work, swallows):
+    row = schedule(status="queued", token=4)
+
+    def cut():
+        with suppress(OperationalError) if swallows else nullcontext(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return 7
+
+    work.then = cut
+    run_schedule(row.pk, 4)
+
+    row.refresh_from_db()
+    assert (row.status, row.runs_total, row.lease_expires_at) == ("idle", 1, None)
+    assert row.error == ("" if swallows else "Unexpected OperationalError; the log has the details.")
+    row.delete()
 
 
 @pytest.mark.django_db
