@@ -32,9 +32,9 @@ TASK = "observability.tasks.run_schedule"
 MAX_LOST = 3
 # A message that was not taken up for so long is taken for lost.
 TAKEN_UP = timedelta(seconds=120) / settings.HASTE
+HELD = timedelta(seconds=LONGEST_SECONDS + 60) / settings.HASTE
 PAUSES = (0.1, 1.0, 5.0)
 """In seconds, before the database is told again how a run went."""
-HELD = timedelta(seconds=LONGEST_SECONDS + 60) / settings.HASTE
 
 
 def schedules_ensure() -> None:
