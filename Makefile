@@ -7,7 +7,7 @@ export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 # The exhaustive tests start whole platforms and take parts away from them: those run one after the other.
-# The others go by file, in the order of pytest.ini: the longest files first, so that none is left alone at the end.
+# The others go by file, in the order of pytest.ini: long ones early, so that none is left alone at the end.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 help: ## Show this list
