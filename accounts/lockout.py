@@ -8,14 +8,17 @@ tells nothing. See docs/adr/0010.
 import ipaddress
 import math
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from accounts.models import FailedTries
+from core.compiled import Compiled
 from core.exceptions import MagnetError
 
 MAX_TRIES = 9
@@ -96,10 +99,14 @@ def count_failure(kind: FailedTries.Kind, identifier: str, network: str) -> bool
 
 def refuse_locked(kind: FailedTries.Kind, identifier: str, network: str) -> None:
     """Raises TooManyTries while this is locked for this address; counts nothing."""
-    named = {"kind": kind, "subject": subject_of(kind, identifier), "network": network}
-    tries = FailedTries.objects.filter(**named).first()
+    tries = _tries.first(kind=kind.value, subject=subject_of(kind, identifier), network=network)
     if tries is not None and is_locked(tries):
         raise TooManyTries(_seconds_left(tries))
+
+
+@Compiled
+def _tries(kind: Any, subject: Any, network: Any) -> QuerySet[FailedTries]:
+    return FailedTries.objects.filter(kind=kind, subject=subject, network=network)
 
 
 def _row(kind: FailedTries.Kind, identifier: str, network: str) -> FailedTries:

@@ -2,6 +2,7 @@
 
 import uuid
 from importlib import import_module
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -10,6 +11,7 @@ from django.http import HttpRequest
 
 from accounts.models import ApiKey, Membership, User, Workspace
 from core.access import Principal, Role, Scope
+from core.compiled import Compiled
 from core.exceptions import InvalidInput, NotFound, PermissionRefused
 
 
@@ -55,9 +57,20 @@ def principal_for_key(key: ApiKey) -> Principal:
     return _principal(key.user, key.workspace, role, key)
 
 
+@Compiled
+def key_by_public_id(public_id: Any) -> QuerySet[ApiKey]:
+    """The key of `keys_with_role` whose text begins with this."""
+    return keys_with_role().filter(public_id=public_id)
+
+
+@Compiled
+def _key_of_active_user(pk: Any) -> QuerySet[ApiKey]:
+    return keys_with_role().filter(pk=pk, user__is_active=True)
+
+
 def live_key(key_id: uuid.UUID) -> ApiKey | None:
     """The key, while it and its user are active."""
-    key = keys_with_role().filter(pk=key_id, user__is_active=True).first()
+    key = _key_of_active_user.first(pk=key_id)
     return key if key is not None and key.state == "active" else None
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.keys import new_key, parse_key
 from accounts.lockout import count_failure, refuse_locked
 from accounts.models import ApiKey, FailedTries, Membership, SeedRecord, User, Workspace
-from accounts.selectors import keys_with_role
+from accounts.selectors import key_by_public_id
 from core.access import Permission, Principal, Role, Scope
 from core.audit import audit, delete_row, difference, save_new, shown, snapshot
 from core.exceptions import Conflict, InvalidInput, NotFound, PermissionRefused
@@ -212,7 +212,7 @@ def api_key_authenticate(text: str, network: str = "") -> ApiKey | None:
     if parts is None:
         return None
     refuse_locked(FailedTries.Kind.API_KEY, parts.public_id, network)
-    key = keys_with_role().filter(public_id=parts.public_id).first()
+    key = key_by_public_id.first(public_id=parts.public_id)
     if not parts.proves(key.secret_hash if key is not None else NO_HASH):
         locked = count_failure(FailedTries.Kind.API_KEY, parts.public_id, network)
         if key is not None and locked:

@@ -13,6 +13,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from core.access import Principal, Role
+from core.compiled import AnyOf, Compiled
+from core.ids import is_uuid
 from core.models import ConfigurationModel, UUIDModel
 
 
@@ -74,7 +76,31 @@ def visible_to(rows: models.QuerySet[Any], principal: Principal) -> models.Query
     named = rows.filter(pk__in=principal.tools) if principal.tools else rows
     if sees_all(principal):
         return named
-    return _shared_with(named, principal).filter(variants__is_active=True)
+    return _served_and_shared(named, principal.user_id, principal.workspace_id)
+
+
+def find_visible(model: type[SharedModel], principal: Principal, reference: str) -> Any:
+    """The one of `visible_to` that has this id or slug, or None: what each run of a tool begins with."""
+    shape = (model, is_uuid(reference), bool(principal.tools), sees_all(principal))
+    here, me = principal.workspace_id, principal.user_id
+    return _visible.first(*shape, reference=reference, tools=list(principal.tools), here=here, me=me)
+
+
+@Compiled
+def _visible(  # noqa: PLR0913  # what decides how the SQL looks, and what fills it
+    model: type[SharedModel],
+    by_id: bool,
+    narrowed: bool,
+    all_seen: bool,
+    *,
+    reference: Any,
+    tools: Any,
+    here: Any,
+    me: Any,
+) -> models.QuerySet[Any]:
+    rows = model.objects.for_workspace(here).filter(**{"pk" if by_id else "slug": reference})
+    named = rows.filter(AnyOf("pk", tools)) if narrowed else rows
+    return named if all_seen else _served_and_shared(named, me, here)
 
 
 def sees_all(principal: Principal) -> bool:
@@ -82,9 +108,12 @@ def sees_all(principal: Principal) -> bool:
     return principal.role.rank >= Role.VIEWER.rank
 
 
-def _shared_with(rows: models.QuerySet[Any], principal: Principal) -> models.QuerySet[Any]:
+def _served_and_shared(rows: models.QuerySet[Any], me: Any, here: Any) -> models.QuerySet[Any]:
+    return _shared_with(rows, me, here).filter(variants__is_active=True)
+
+
+def _shared_with(rows: models.QuerySet[Any], me: Any, here: Any) -> models.QuerySet[Any]:
     shares = rows.model._meta.get_field("shares").related_model._default_manager
-    me, here = principal.user_id, principal.workspace_id
     to_me = shares.filter(member__user_id=me, member__workspace_id=here)
     to_us = shares.filter(group__workspace_id=here, group__members__user_id=me)
     return rows.filter(Q(shared_with_everybody=True) | Q(pk__in=to_me.values("tool")) | Q(pk__in=to_us.values("tool")))
@@ -110,4 +139,5 @@ def hidden_ids(principal: Principal) -> list[models.QuerySet[Any]]:
     if sees_all(principal):
         return []
     kinds = [model.objects.for_workspace(principal.workspace_id) for model in shared_models()]
-    return [rows.exclude(pk__in=_shared_with(rows, principal).values("pk")).values("pk") for rows in kinds]
+    me, here = principal.user_id, principal.workspace_id
+    return [rows.exclude(pk__in=_shared_with(rows, me, here).values("pk")).values("pk") for rows in kinds]

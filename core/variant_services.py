@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from core.access import Permission, Principal
 from core.audit import Changes, save_new
+from core.compiled import Compiled
 from core.exceptions import Conflict, NotFound
 from core.faults import fault
 from core.models import ConfigurationModel
@@ -160,15 +161,27 @@ def variant_resolve(parent: ConfigurationModel, number: int | None = None) -> An
     Raises Conflict when none is active, NotFound for an unknown number. Whether the caller may run a draft is
     the door's question.
     """
+    model = _variants(parent).model
     if number is None:
-        variant = _variants(parent).filter(is_active=True).first()
+        variant = _active.first(model, parent=parent.pk)
         if variant is None:
             raise Conflict(f"'{parent.slug}' has no published variant.", hint="Publish its draft first.")
-        return variant
-    variant = _variants(parent).filter(number=number).first()
-    if variant is None:
-        raise NotFound(f"'{parent.slug}' has no variant {number}.")
+    else:
+        variant = _numbered.first(model, parent=parent.pk, number=number)
+        if variant is None:
+            raise NotFound(f"'{parent.slug}' has no variant {number}.")
+    variant.parent = parent
     return variant
+
+
+@Compiled
+def _active(model: type[Variant], parent: Any) -> "models.QuerySet[Any]":
+    return model._base_manager.filter(parent=parent, is_active=True)
+
+
+@Compiled
+def _numbered(model: type[Variant], parent: Any, number: Any) -> "models.QuerySet[Any]":
+    return model._base_manager.filter(parent=parent, number=number)
 
 
 def variant_to_run(parent: ConfigurationModel, number: int | None, principal: Principal) -> Any:

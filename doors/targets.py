@@ -4,7 +4,7 @@ All lookups go through the selectors that say what this caller may run, so what 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,14 +12,16 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from core.access import Permission, Principal
+from core.compiled import Compiled
 from core.exceptions import Conflict
 from core.ids import is_uuid
+from core.sharing import SharedModel, find_visible, visible_to
 from doors.errors import UnknownModel
 from llm.choices import ModelKind
 from llm.models import Model
 from llm.selectors import default_model
-from prompts.selectors import prompts_to_run
-from rag.selectors import rag_tools_of
+from prompts.models import PromptTemplate
+from rag.models import RagTool
 
 PINNED = re.compile(r"(.+)@([0-9]{1,9})")
 ALIASES = {f"default-{kind.value}": kind for kind in (ModelKind.CHAT, ModelKind.EMBEDDING)}
@@ -33,7 +35,7 @@ class Kind(StrEnum):
     MODEL = "model"
 
 
-TOOLS: dict[Kind, Callable[[Principal], QuerySet[Any]]] = {Kind.RAG: rag_tools_of, Kind.PROMPT: prompts_to_run}
+TOOLS: dict[Kind, type[SharedModel]] = {Kind.RAG: RagTool, Kind.PROMPT: PromptTemplate}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def find_target(principal: Principal, reference: str) -> Target:
     if principal.allows(Permission.RUN):
         slug, number = (pinned[1], int(pinned[2])) if pinned else (name, None)
         for kind in (kind for kind in kinds if kind in TOOLS):
-            row = _named(TOOLS[kind](principal), slug)
+            row = find_visible(TOOLS[kind], principal, slug)
             if row is not None:
                 return Target(kind, row, number)
     if Kind.MODEL in kinds and _may_use_models(principal):
@@ -84,10 +86,6 @@ def _split(reference: str) -> tuple[tuple[Kind, ...], str]:
     return ((Kind(prefix),), rest) if colon and prefix in set(Kind) else (tuple(Kind), reference)
 
 
-def _named(rows: QuerySet[Any], slug: str) -> Any:
-    return rows.filter(pk=slug).first() if is_uuid(slug) else rows.filter(slug=slug).first()
-
-
 def _model(principal: Principal, name: str) -> Model | None:
     """A model by alias, id, slug, or the vendor's identifier; of several with one identifier the default, else the
     oldest."""
@@ -96,26 +94,38 @@ def _model(principal: Principal, name: str) -> Model | None:
             return default_model(principal.workspace_id, ALIASES[name])
         except Conflict:
             return None
-    rows = Model.objects.for_workspace(principal.workspace_id).select_related("provider")
-    by_slug = _named(rows, name)
-    if by_slug is not None:
-        return by_slug  # type: ignore[no-any-return]  # a row of this queryset
-    return rows.filter(identifier=name, is_active=True).order_by("-is_default", "created_at", "id").first()
+    here = principal.workspace_id
+    return _model_named.first(is_uuid(name), here=here, name=name) or _model_identified.first(here=here, name=name)
+
+
+@Compiled
+def _model_named(by_id: bool, here: Any, name: Any) -> QuerySet[Model]:
+    return _models_of(here).filter(**{"pk" if by_id else "slug": name})
+
+
+@Compiled
+def _model_identified(here: Any, name: Any) -> QuerySet[Model]:
+    return _models_of(here).filter(identifier=name, is_active=True).order_by("-is_default", "created_at", "id")
+
+
+def _models_of(workspace_id: Any) -> QuerySet[Model]:
+    return Model.objects.for_workspace(workspace_id).select_related("provider")
 
 
 def listed(principal: Principal) -> Iterator[Listed]:
     """What this caller may name: tools with a published variant, and raw models that are switched on."""
     taken: set[str] = set()
     if principal.allows(Permission.RUN):
-        for kind, rows_of in TOOLS.items():
-            for row in rows_of(principal).filter(variants__is_active=True).order_by("slug"):
+        for kind, model in TOOLS.items():
+            rows = visible_to(model.objects.for_workspace(principal.workspace_id), principal)
+            for row in rows.filter(variants__is_active=True).order_by("slug"):
                 yield _line(row, kind, row.slug, principal.workspace_slug, taken)
     if _may_use_models(principal):
         yield from _models(principal, taken)
 
 
 def _models(principal: Principal, taken: set[str]) -> Iterator[Listed]:
-    rows = Model.objects.for_workspace(principal.workspace_id).select_related("provider")
+    rows = _models_of(principal.workspace_id)
     usable = rows.filter(Q(is_active=True, provider__is_active=True), kind__in=list(ALIASES.values()))
     models = [row for row in usable.order_by("slug") if not row.is_extractive]
     for row in models:

@@ -15,8 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
+from django.db.models import QuerySet
+
+from core.compiled import AnyOf, Compiled
 from llm.choices import ProviderType
 from llm.models import Model, ModelPrice
 from observability.tracing import Cost, UsageEntry
@@ -41,6 +44,19 @@ class Tokens(Protocol):
     def output_tokens(self) -> int: ...
     @property
     def reasoning_tokens(self) -> int: ...
+
+
+@Compiled
+def _with_neighbours(workspace_id: Any, ids: Any) -> QuerySet[Model]:
+    """These models and all others of their providers."""
+    asked = Model.objects.for_workspace(workspace_id).filter(AnyOf("pk", ids))
+    rows = Model.objects.for_workspace(workspace_id).filter(provider_id__in=asked.values("provider_id"))
+    return rows.select_related("provider").only(*COLUMNS)
+
+
+@Compiled
+def _prices(workspace_id: Any, ids: Any) -> QuerySet[ModelPrice]:
+    return ModelPrice.objects.for_workspace(workspace_id).filter(AnyOf("model_id", ids))
 
 
 def cost_of(price: ModelPrice, tokens: Tokens) -> Decimal:
@@ -68,11 +84,9 @@ class PriceList:
     @classmethod
     def of(cls, workspace_id: uuid.UUID, model_ids: Iterable[uuid.UUID]) -> "PriceList":
         """The prices of these models and of their neighbours at the same provider, of which one may have replied."""
-        asked = Model.objects.for_workspace(workspace_id).filter(pk__in=set(model_ids))
-        rows = Model.objects.for_workspace(workspace_id).filter(provider_id__in=asked.values("provider_id"))
-        models = {row.pk: row for row in rows.select_related("provider").only(*COLUMNS)}
+        models = {row.pk: row for row in _with_neighbours(workspace_id=workspace_id, ids=list(set(model_ids)))}
         found = cls(models, {pk: [] for pk in models})
-        for price in ModelPrice.objects.for_workspace(workspace_id).filter(model_id__in=models):
+        for price in _prices(workspace_id=workspace_id, ids=list(models)):
             found.prices[price.model_id].append(price)
         return found
 

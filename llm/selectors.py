@@ -1,18 +1,30 @@
 """Reads of models."""
 
 import uuid
+from typing import Any
 
 from django.db.models import QuerySet
 
+from core.compiled import Compiled
 from core.crypto import DecryptionFailed
 from core.exceptions import Conflict, NotFound
 from llm.choices import ModelKind, ProviderType
 from llm.models import Model, Provider
 
 
+@Compiled
+def _default(workspace_id: Any, kind: Any) -> QuerySet[Model]:
+    return _with_provider(workspace_id).filter(kind=kind, is_default=True)
+
+
+@Compiled
+def _by_id(pk: Any) -> QuerySet[Model]:
+    return Model._unscoped.select_related("provider").filter(pk=pk)
+
+
 def default_model(workspace_id: uuid.UUID, kind: ModelKind) -> Model:
     """The workspace's default of this kind. Raises Conflict when there is none."""
-    model: Model | None = _with_provider(workspace_id).filter(kind=kind, is_default=True).first()
+    model = _default.first(workspace_id=workspace_id, kind=kind.value)
     if model is None:
         raise Conflict(f"This workspace has no default {kind.value} model.", hint="Mark one as default.")
     return model
@@ -41,7 +53,9 @@ def connected_chat_models(workspace_id: uuid.UUID) -> QuerySet[Model]:
 
 def model_by_id(model_id: uuid.UUID) -> Model:
     """A model that a row refers to, with its provider, as `llm.client` takes it."""
-    model: Model = Model._unscoped.select_related("provider").get(pk=model_id)
+    model = _by_id.first(pk=model_id)
+    if model is None:
+        raise Model.DoesNotExist(f"There is no model {model_id}.")
     return model
 
 

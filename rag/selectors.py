@@ -1,13 +1,16 @@
 """Reads across retrieval tools, RAG tools and what they are made of."""
 
 import uuid
+from typing import Any
 
 from django.db.models import QuerySet
 
 from core.access import Principal
+from core.compiled import Compiled
 from core.exceptions import Conflict
 from core.sharing import visible_to
 from core.variant_services import variant_resolve
+from knowledge.models import KnowledgeSource
 from knowledge.selectors import search_indexes
 from llm.choices import ModelKind, ProviderType
 from llm.selectors import model_by_id
@@ -36,7 +39,7 @@ def retrieval_tools_of(principal: Principal) -> QuerySet[RetrievalTool]:
 
 def retrieval_plan(tool: RetrievalTool, variant: RetrievalVariant, top_k: int | None = None) -> RetrievalPlan:
     """What a search with this variant does now. Raises Conflict when its sources hold no searchable document."""
-    source_ids: list[uuid.UUID] = list(variant.sources.values_list("pk", flat=True))
+    source_ids = _sources_of(workspace_id=tool.workspace_id, variant=variant.pk)
     indexes = search_indexes(tool.workspace_id, source_ids)
     if not indexes:
         raise Conflict(
@@ -59,14 +62,26 @@ def retrieval_plan(tool: RetrievalTool, variant: RetrievalVariant, top_k: int | 
     )
 
 
+@Compiled
+def _sources_of(workspace_id: Any, variant: Any) -> "QuerySet[Any, uuid.UUID]":
+    rows = KnowledgeSource.objects.for_workspace(workspace_id).filter(retrieval_uses__variant=variant)
+    return rows.values_list("pk", flat=True)
+
+
+@Compiled
+def _with_parts(workspace_id: Any, pk: Any) -> QuerySet[RagVariant]:
+    rows = RagVariant.objects.for_workspace(workspace_id).select_related("retrieval_tool", "prompt", "model__provider")
+    return rows.filter(pk=pk)
+
+
 def answer_plan(variant: RagVariant) -> AnswerPlan:
     """Pin everything that an answer depends on."""
-    tool = variant.retrieval_tool
-    retrieval_variant = variant_resolve(tool, variant.retrieval_variant)
-    prompt: PromptVariant = variant_resolve(variant.prompt, variant.prompt_variant)
+    (parts,) = _with_parts(workspace_id=variant.workspace_id, pk=variant.pk)
+    retrieval_variant = variant_resolve(parts.retrieval_tool, variant.retrieval_variant)
+    prompt: PromptVariant = variant_resolve(parts.prompt, variant.prompt_variant)
     return AnswerPlan(
-        retrieval=retrieval_plan(tool, retrieval_variant),
-        model=model_by_id(variant.model_id),
+        retrieval=retrieval_plan(parts.retrieval_tool, retrieval_variant),
+        model=parts.model,
         messages=prompt.messages,
         variables=prompt.variables,
         temperature=prompt.temperature,

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.permissions import SAFE_METHODS
@@ -38,8 +39,13 @@ def find(rows: Any, reference: str) -> Any:
     else:
         found = rows.filter(slug=reference).first() if hasattr(model, "slug") else None
     if found is None:
-        raise NotFound(f"There is no {model._meta.verbose_name} '{reference[:100]}'.")
+        raise missing(model, reference)
     return found
+
+
+def missing(model: type[Model], reference: str) -> NotFound:
+    """The error for a name or an id that nothing has here."""
+    return NotFound(f"There is no {model._meta.verbose_name} '{reference[:100]}'.")
 
 
 class PrincipalMixin:

@@ -14,9 +14,10 @@ from rest_framework.serializers import BaseSerializer
 from core.access import Permission, Principal
 from core.api.idempotency import REPLAYED, StillRunning, attempt_of, claimed, keep
 from core.api.sse import EventStreamRenderer, stream_response, wants_stream
-from core.api.views import AsyncAPIView, find
+from core.api.views import AsyncAPIView, missing
 from core.api.watch import Watch
 from core.limits import Rate
+from core.sharing import SharedModel, find_visible
 from observability.choices import RunStatus
 from observability.models import Run
 from observability.runs import live
@@ -28,7 +29,7 @@ BROKEN_OFF = frozenset({"process_lost", StopReason.SHUTDOWN, StopReason.LOST, St
 
 
 class RunView(AsyncAPIView):
-    """Subclasses name the form of their body, the tools of the caller and how a run of one starts."""
+    """Subclasses name the form of their body, the kind of tool and how a run of one starts."""
 
     permissions: ClassVar[dict[str, Permission | None]] = {"post": Permission.RUN}
     rate = Rate.RUNS
@@ -36,10 +37,7 @@ class RunView(AsyncAPIView):
     calls_models = frozenset({"post"})
     renderer_classes = (JSONRenderer, EventStreamRenderer)
     form: ClassVar[type[BaseSerializer[Any]]]
-
-    def tools(self, principal: Principal) -> Any:
-        """The tools that this caller may run."""
-        raise LookupError(f"{type(self).__name__} runs nothing.")
+    tools: ClassVar[type[SharedModel]]
 
     def prepare(self, tool: Any, data: dict[str, Any]) -> Started:
         """Save a run of this tool, with the checked body."""
@@ -76,16 +74,23 @@ class RunView(AsyncAPIView):
 
     def require_reader(self) -> None:
         """Raises MagnetError when the caller's credentials end, or the tool is not shared with them any more."""
-        find(self.tools(self.renewed_principal()), str(self.tool_id))
+        self._tool(self.renewed_principal(), str(self.tool_id))
 
     def save_run(self, request: Request, *args: Any, **kwargs: Any) -> tuple[uuid.UUID, Started | None]:
         """The run that the checked body asks for, as `begun_once` answers it."""
-        tool = find(self.tools(self.principal), kwargs["id"])
+        tool = self._tool(self.principal, kwargs["id"])
         self.tool_id = tool.pk
         form = self.form(data=request.data)
         form.is_valid(raise_exception=True)
         self.stream = form.validated_data["stream"]
         return self.begun_once(request, lambda: self.prepare(tool, form.validated_data))
+
+    def _tool(self, principal: Principal, reference: str) -> SharedModel:
+        """The tool of this id or slug that the caller may run. Raises NotFound."""
+        found: SharedModel | None = find_visible(self.tools, principal, reference)
+        if found is None:
+            raise missing(self.tools, reference)
+        return found
 
     def begun_once(self, request: Request, prepare: Callable[[], Started]) -> tuple[uuid.UUID, Started | None]:
         """The run that this request saves, or the id alone of the one that the same request was answered with."""

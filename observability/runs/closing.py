@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from core import lifecycle
 from core.api.problems import problem_of
+from core.compiled import Compiled
 from core.database import in_database
 from core.faults import fault
 from observability.choices import RunStatus
@@ -75,13 +77,20 @@ def _failed(unclosed: Unclosed, error: BaseException) -> NumberedEvent:
     return numbered(unclosed.run.pk, unclosed.seq, Event(EventName.RUN_FAILED, {"problem": problem_of(error)}))
 
 
+@Compiled
+def _locked(pk: Any) -> "QuerySet[Run]":
+    return Run._unscoped.select_for_update().filter(pk=pk)
+
+
 @transaction.atomic
 def close_row(unclosed: Unclosed) -> NumberedEvent:
     """Content, citations, usage, trace, status and last event, in one transaction.
 
     A run that was ended already, by an earlier try whose commit was not acknowledged or by the sweeper, stays so.
     """
-    run: Run = Run._unscoped.select_for_update().get(pk=unclosed.run.pk)
+    run = _locked.first(pk=unclosed.run.pk)
+    if run is None:
+        raise Run.DoesNotExist(f"There is no run {unclosed.run.pk}.")
     if run.status != RunStatus.RUNNING:
         return _as_ended(run, unclosed.seq)
     ending = unclosed.ending

@@ -6,20 +6,20 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from core.access import Principal
 from observability.api.runs import RunView
 from observability.runs.work import Started
 from plugins.contracts import MessageRole
 from rag.answering.engine import Question, Turn
 from rag.api.examples import RAG_QUERY, RETRIEVAL_SEARCH
 from rag.api.serializers import AnswerSerializer, QueryRequest, SearchAnswer, SearchRequest
+from rag.models import RagTool, RetrievalTool
 from rag.running import question_start, search_start
-from rag.selectors import rag_tools_of, retrieval_tools_of
 
 
 class RagQueryView(RunView):
     examples = RAG_QUERY
     form = QueryRequest
+    tools = RagTool
 
     @extend_schema(
         operation_id="rag_tools_query",
@@ -30,9 +30,6 @@ class RagQueryView(RunView):
         """Ask a RAG tool. With `"stream": true` the answer comes as events; the last one carries this same object."""
         return await self.run(request)
 
-    def tools(self, principal: Principal) -> Any:
-        return rag_tools_of(principal)
-
     def prepare(self, tool: Any, data: dict[str, Any]) -> Started:
         history = tuple(Turn(MessageRole(turn["role"]), turn["content"]) for turn in data.get("history", ()))
         question = Question(data["question"], history, data.get("filters"))
@@ -42,6 +39,7 @@ class RagQueryView(RunView):
 class RetrievalSearchView(RunView):
     examples = RETRIEVAL_SEARCH
     form = SearchRequest
+    tools = RetrievalTool
 
     @extend_schema(
         operation_id="retrieval_tools_search",
@@ -51,9 +49,6 @@ class RetrievalSearchView(RunView):
     async def post(self, request: Request, id: str) -> Any:
         """Search with a retrieval tool: the passages, best first, with the scores and ranks of both searches."""
         return await self.run(request)
-
-    def tools(self, principal: Principal) -> Any:
-        return retrieval_tools_of(principal)
 
     def prepare(self, tool: Any, data: dict[str, Any]) -> Started:
         return search_start(
