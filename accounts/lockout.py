@@ -7,6 +7,7 @@ tells nothing. See docs/adr/0010.
 
 import ipaddress
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from accounts.models import FailedTries
-from core.compiled import Compiled
+from core.compiled import Compiled, Statement, execute
 from core.exceptions import MagnetError
 
 MAX_TRIES = 9
@@ -99,9 +100,19 @@ def count_failure(kind: FailedTries.Kind, identifier: str, network: str) -> bool
 
 def refuse_locked(kind: FailedTries.Kind, identifier: str, network: str) -> None:
     """Raises TooManyTries while this is locked for this address; counts nothing."""
-    tries = _tries.first(kind=kind.value, subject=subject_of(kind, identifier), network=network)
-    if tries is not None and is_locked(tries):
-        raise TooManyTries(_seconds_left(tries))
+    require_unlocked(*execute(tries_of(kind, identifier, network)))
+
+
+def tries_of(kind: FailedTries.Kind, identifier: str, network: str) -> Statement[list[FailedTries]]:
+    """What `require_unlocked` has to know, for who asks the database for more at once."""
+    return _tries.filled(kind=kind.value, subject=subject_of(kind, identifier), network=network)
+
+
+def require_unlocked(found: Sequence[FailedTries]) -> None:
+    """Raises TooManyTries when these tries are locked."""
+    for tries in found:
+        if is_locked(tries):
+            raise TooManyTries(_seconds_left(tries))
 
 
 @Compiled

@@ -10,11 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.keys import new_key, parse_key
-from accounts.lockout import count_failure, refuse_locked
+from accounts.lockout import count_failure, require_unlocked, tries_of
 from accounts.models import ApiKey, FailedTries, Membership, SeedRecord, User, Workspace
 from accounts.selectors import key_by_public_id
 from core.access import Permission, Principal, Role, Scope
 from core.audit import audit, delete_row, difference, save_new, shown, snapshot
+from core.compiled import execute
 from core.exceptions import Conflict, InvalidInput, NotFound, PermissionRefused
 from core.faults import fault
 from core.seeds import WORKSPACE_SEEDS
@@ -211,8 +212,12 @@ def api_key_authenticate(text: str, network: str = "") -> ApiKey | None:
     parts = parse_key(text)
     if parts is None:
         return None
-    refuse_locked(FailedTries.Kind.API_KEY, parts.public_id, network)
-    key = key_by_public_id.first(public_id=parts.public_id)
+    tries, keys = execute(
+        tries_of(FailedTries.Kind.API_KEY, parts.public_id, network),
+        key_by_public_id.filled(public_id=parts.public_id),
+    )
+    require_unlocked(tries)
+    key = keys[0] if keys else None
     if not parts.proves(key.secret_hash if key is not None else NO_HASH):
         locked = count_failure(FailedTries.Kind.API_KEY, parts.public_id, network)
         if key is not None and locked:

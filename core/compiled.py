@@ -1,26 +1,56 @@
-"""Querysets whose SQL is made once, for reads that every request does.
+"""Querysets whose SQL is made once, for what every request does.
 
 Django makes the SQL of a queryset anew each time it is evaluated, which takes several times as long as PostgreSQL takes
 to answer. Here a queryset is made with places instead of values, once in a process, and a read only fills them in. What
-comes back is what the queryset says, annotations and `select_related` included.
+comes back is what the queryset says, annotations and `select_related` included. `execute` sends several statements in
+one go. Rows that are written are `core.compiled_rows`. See docs/adr/0018.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
-from django.db import connections, models
+from django.db import connection, models
 from django.db.models.sql.compiler import SQLCompiler
 
 T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Statement(Generic[T]):
+    """SQL with its values. read: makes of the rows of its answer what is asked for."""
+
+    sql: str
+    values: tuple[Any, ...]
+    read: Callable[[list[tuple[Any, ...]]], T]
+
+
+@overload
+def execute(one: Statement[T], /) -> tuple[T]: ...
+@overload
+def execute(one: Statement[T], two: Statement[U], /) -> tuple[T, U]: ...
+@overload
+def execute(*statements: Statement[Any]) -> tuple[Any, ...]: ...
+def execute(*statements: Statement[Any]) -> tuple[Any, ...]:
+    """What each of these statements answers, in one round trip and, outside of a transaction, in one of their own."""
+    with connection.cursor() as cursor:
+        cursor.execute(";".join(one.sql for one in statements), [value for one in statements for value in one.values])
+        answers = []
+        for number, one in enumerate(statements):
+            if number:
+                cursor.nextset()
+            answers.append(one.read(cursor.fetchall() if cursor.description else []))
+    return tuple(answers)
 
 
 class Place(models.Value):
     """Where a value goes that is not known yet."""
 
-    def as_sql(self, _compiler: Any, _connection: Any) -> tuple[str, list[Any]]:
-        return "%s", [self]
+    def as_sql(self, _compiler: Any, _connection: Any) -> tuple[str, tuple[Any, ...]]:
+        return "%s", (self,)
 
 
 class AnyOf(models.Func):
@@ -30,18 +60,6 @@ class AnyOf(models.Func):
     template = "%(expressions)s)"
     arg_joiner = " = ANY("
     output_field = models.BooleanField()
-
-
-class _Filled:
-    """What Django's iterables read of a queryset, with a compiler that does not compile."""
-
-    def __init__(self, rows: Any, compiler: SQLCompiler) -> None:
-        self.db, self.model, self.query = rows.db, rows.model, self
-        self._fields, self._known_related_objects = rows._fields, rows._known_related_objects
-        self._compiler = compiler
-
-    def get_compiler(self, *_args: Any, **_options: Any) -> SQLCompiler:
-        return self._compiler
 
 
 class Compiled(Generic[T]):
@@ -54,20 +72,40 @@ class Compiled(Generic[T]):
 
     def __call__(self, *shape: Any, **values: Any) -> list[T]:
         """The rows. shape: what decides how the queryset looks, of few kinds; values: what fills the places."""
-        rows, compiler, sql, params = self._made(shape, tuple(values))
-        filled = copy.copy(compiler)
-        filled.connection = connections[rows.db]
-        arguments = tuple(values[one.value] if isinstance(one, Place) else one for one in params)
-        filled.as_sql = lambda *_args, **_options: (sql, arguments)
-        return list(rows._iterable_class(_Filled(rows, filled)))
+        (rows,) = execute(self.filled(*shape, **values))
+        return rows
 
     def first(self, *shape: Any, **values: Any) -> T | None:
         """The first row, or None."""
-        found = self(*shape, **values)
-        return found[0] if found else None
+        return next(iter(self(*shape, **values)), None)
 
-    def _make(self, shape: tuple[Any, ...], names: tuple[str, ...]) -> tuple[Any, SQLCompiler, str, tuple[Any, ...]]:
-        rows: Any = self._build(*shape, **{name: Place(name) for name in names})
-        compiler = rows.query.get_compiler(using=rows.db)
-        sql, params = compiler.as_sql()
-        return rows, compiler, sql, tuple(params)
+    def filled(self, *shape: Any, **values: Any) -> Statement[list[T]]:
+        """The statement, for `execute`."""
+        form = self._made(shape, tuple(values))
+        places = (values[one.value] if isinstance(one, Place) else one for one in form.values)
+        return Statement(form.sql, tuple(places), form.read)
+
+    def _make(self, shape: tuple[Any, ...], names: tuple[str, ...]) -> Statement[list[T]]:
+        queryset: Any = self._build(*shape, **{name: Place(name) for name in names})
+        compiler = queryset.query.get_compiler(using=queryset.db)
+        sql, values = compiler.as_sql()
+        iterable = queryset._iterable_class
+
+        def read(rows: list[tuple[Any, ...]]) -> list[T]:
+            return list(iterable(_Answered(queryset, compiler, rows))) if rows else []
+
+        return Statement(sql, tuple(values), read)
+
+
+class _Answered:
+    """What Django's iterables read of a queryset, with a compiler that has its answer already."""
+
+    def __init__(self, queryset: Any, compiler: SQLCompiler, rows: Sequence[tuple[Any, ...]]) -> None:
+        self.db, self.model, self.query = queryset.db, queryset.model, self
+        self._fields, self._known_related_objects = queryset._fields, queryset._known_related_objects
+        self._answered: Any = copy.copy(compiler)
+        self._answered.connection = connection
+        self._answered.execute_sql = lambda *_args, **_options: [rows]
+
+    def get_compiler(self, *_args: Any, **_options: Any) -> Any:
+        return self._answered

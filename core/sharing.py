@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from core.access import Principal, Role
-from core.compiled import AnyOf, Compiled
+from core.compiled import AnyOf, Compiled, Statement, execute
 from core.ids import is_uuid
 from core.models import ConfigurationModel, UUIDModel
 
@@ -81,9 +81,15 @@ def visible_to(rows: models.QuerySet[Any], principal: Principal) -> models.Query
 
 def find_visible(model: type[SharedModel], principal: Principal, reference: str) -> Any:
     """The one of `visible_to` that has this id or slug, or None: what each run of a tool begins with."""
+    (rows,) = execute(visible(model, principal, reference))
+    return next(iter(rows), None)
+
+
+def visible(model: type[SharedModel], principal: Principal, reference: str) -> Statement[list[Any]]:
+    """The same for who asks the database for more at once."""
     shape = (model, is_uuid(reference), bool(principal.tools), sees_all(principal))
     here, me = principal.workspace_id, principal.user_id
-    return _visible.first(*shape, reference=reference, tools=list(principal.tools), here=here, me=me)
+    return _visible.filled(*shape, reference=reference, tools=list(principal.tools), here=here, me=me)
 
 
 @Compiled

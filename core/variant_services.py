@@ -155,6 +155,18 @@ def variant_diff(before: Variant, after: Variant) -> list[FieldChange]:
     return [FieldChange(name, old[name], new[name]) for name in before.CONFIG_FIELDS if old[name] != new[name]]
 
 
+@Compiled
+def _active(model: Any, parent: Any) -> "models.QuerySet[Any]":
+    rows: models.QuerySet[Any] = model._base_manager.filter(parent=parent, is_active=True)
+    return rows
+
+
+@Compiled
+def _numbered(model: Any, parent: Any, number: Any) -> "models.QuerySet[Any]":
+    rows: models.QuerySet[Any] = model._base_manager.filter(parent=parent, number=number)
+    return rows
+
+
 def variant_resolve(parent: ConfigurationModel, number: int | None = None) -> Any:
     """The variant to run: the active one, or the one with this number.
 
@@ -172,16 +184,6 @@ def variant_resolve(parent: ConfigurationModel, number: int | None = None) -> An
             raise NotFound(f"'{parent.slug}' has no variant {number}.")
     variant.parent = parent
     return variant
-
-
-@Compiled
-def _active(model: type[Variant], parent: Any) -> "models.QuerySet[Any]":
-    return model._base_manager.filter(parent=parent, is_active=True)
-
-
-@Compiled
-def _numbered(model: type[Variant], parent: Any, number: Any) -> "models.QuerySet[Any]":
-    return model._base_manager.filter(parent=parent, number=number)
 
 
 def variant_to_run(parent: ConfigurationModel, number: int | None, principal: Principal) -> Any:

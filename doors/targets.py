@@ -4,6 +4,7 @@ All lookups go through the selectors that say what this caller may run, so what 
 """
 
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,14 +13,13 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from core.access import Permission, Principal
-from core.compiled import Compiled
-from core.exceptions import Conflict
+from core.compiled import Compiled, Statement, execute
 from core.ids import is_uuid
-from core.sharing import SharedModel, find_visible, visible_to
+from core.sharing import SharedModel, visible, visible_to
 from doors.errors import UnknownModel
 from llm.choices import ModelKind
 from llm.models import Model
-from llm.selectors import default_model
+from llm.selectors import default_models
 from prompts.models import PromptTemplate
 from rag.models import RagTool
 
@@ -63,16 +63,16 @@ def find_target(principal: Principal, reference: str) -> Target:
     """Raises UnknownModel for what does not exist for this caller."""
     kinds, name = _split(reference)
     pinned = PINNED.fullmatch(name)
+    slug, number = (pinned[1], int(pinned[2])) if pinned else (name, None)
+    sought: list[tuple[Kind, int | None, Statement[Any]]] = []
     if principal.allows(Permission.RUN):
-        slug, number = (pinned[1], int(pinned[2])) if pinned else (name, None)
-        for kind in (kind for kind in kinds if kind in TOOLS):
-            row = find_visible(TOOLS[kind], principal, slug)
-            if row is not None:
-                return Target(kind, row, number)
+        sought += [(kind, number, visible(TOOLS[kind], principal, slug)) for kind in kinds if kind in TOOLS]
     if Kind.MODEL in kinds and _may_use_models(principal):
-        model = _model(principal, name)
-        if model is not None:
-            return Target(Kind.MODEL, model)
+        sought += [(Kind.MODEL, None, one) for one in _models_called(principal.workspace_id, name)]
+    found = execute(*(statement for _, _, statement in sought)) if sought else ()
+    for (kind, variant, _), rows in zip(sought, found, strict=True):
+        if rows:
+            return Target(kind, rows[0], variant)
     raise UnknownModel(reference)
 
 
@@ -86,26 +86,25 @@ def _split(reference: str) -> tuple[tuple[Kind, ...], str]:
     return ((Kind(prefix),), rest) if colon and prefix in set(Kind) else (tuple(Kind), reference)
 
 
-def _model(principal: Principal, name: str) -> Model | None:
-    """A model by alias, id, slug, or the vendor's identifier; of several with one identifier the default, else the
-    oldest."""
+def _models_called(workspace_id: uuid.UUID, name: str) -> list[Statement[list[Model]]]:
+    """Models by alias, or by id or slug, else by the vendor's identifier; of several with one identifier the default,
+    else the oldest."""
     if name in ALIASES:
-        try:
-            return default_model(principal.workspace_id, ALIASES[name])
-        except Conflict:
-            return None
-    here = principal.workspace_id
-    return _model_named.first(is_uuid(name), here=here, name=name) or _model_identified.first(here=here, name=name)
+        return [default_models.filled(workspace_id=workspace_id, kind=ALIASES[name].value)]
+    return [
+        _models_named.filled(is_uuid(name), workspace_id=workspace_id, name=name),
+        _models_identified.filled(workspace_id=workspace_id, name=name),
+    ]
 
 
 @Compiled
-def _model_named(by_id: bool, here: Any, name: Any) -> QuerySet[Model]:
-    return _models_of(here).filter(**{"pk" if by_id else "slug": name})
+def _models_named(by_id: bool, workspace_id: Any, name: Any) -> QuerySet[Model]:
+    return _models_of(workspace_id).filter(**{"pk" if by_id else "slug": name})
 
 
 @Compiled
-def _model_identified(here: Any, name: Any) -> QuerySet[Model]:
-    return _models_of(here).filter(identifier=name, is_active=True).order_by("-is_default", "created_at", "id")
+def _models_identified(workspace_id: Any, name: Any) -> QuerySet[Model]:
+    return _models_of(workspace_id).filter(identifier=name, is_active=True).order_by("-is_default", "created_at", "id")
 
 
 def _models_of(workspace_id: Any) -> QuerySet[Model]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from django.db.models import QuerySet
 
-from core.compiled import AnyOf, Compiled
+from core.compiled import AnyOf, Compiled, execute
 from llm.choices import ProviderType
 from llm.models import Model, ModelPrice
 from observability.tracing import Cost, UsageEntry
@@ -48,15 +48,19 @@ class Tokens(Protocol):
 
 @Compiled
 def _with_neighbours(workspace_id: Any, ids: Any) -> QuerySet[Model]:
-    """These models and all others of their providers."""
-    asked = Model.objects.for_workspace(workspace_id).filter(AnyOf("pk", ids))
-    rows = Model.objects.for_workspace(workspace_id).filter(provider_id__in=asked.values("provider_id"))
-    return rows.select_related("provider").only(*COLUMNS)
+    return _models(workspace_id, ids).select_related("provider").only(*COLUMNS)
 
 
 @Compiled
 def _prices(workspace_id: Any, ids: Any) -> QuerySet[ModelPrice]:
-    return ModelPrice.objects.for_workspace(workspace_id).filter(AnyOf("model_id", ids))
+    models = _models(workspace_id, ids).order_by().values("pk")
+    return ModelPrice.objects.for_workspace(workspace_id).filter(model_id__in=models)
+
+
+def _models(workspace_id: Any, ids: Any) -> QuerySet[Model]:
+    """These models and all others of their providers."""
+    here = Model.objects.for_workspace(workspace_id)
+    return here.filter(provider_id__in=here.filter(AnyOf("pk", ids)).order_by().values("provider_id"))
 
 
 def cost_of(price: ModelPrice, tokens: Tokens) -> Decimal:
@@ -84,9 +88,11 @@ class PriceList:
     @classmethod
     def of(cls, workspace_id: uuid.UUID, model_ids: Iterable[uuid.UUID]) -> "PriceList":
         """The prices of these models and of their neighbours at the same provider, of which one may have replied."""
-        models = {row.pk: row for row in _with_neighbours(workspace_id=workspace_id, ids=list(set(model_ids)))}
+        asked = {"workspace_id": workspace_id, "ids": list(set(model_ids))}
+        rows, prices = execute(_with_neighbours.filled(**asked), _prices.filled(**asked))
+        models = {row.pk: row for row in rows}
         found = cls(models, {pk: [] for pk in models})
-        for price in _prices(workspace_id=workspace_id, ids=list(models)):
+        for price in prices:
             found.prices[price.model_id].append(price)
         return found
 

@@ -13,7 +13,8 @@ from llm.models import Model, Provider
 
 
 @Compiled
-def _default(workspace_id: Any, kind: Any) -> QuerySet[Model]:
+def default_models(workspace_id: Any, kind: Any) -> QuerySet[Model]:
+    """The default of this kind, or nothing."""
     return _with_provider(workspace_id).filter(kind=kind, is_default=True)
 
 
@@ -24,7 +25,7 @@ def _by_id(pk: Any) -> QuerySet[Model]:
 
 def default_model(workspace_id: uuid.UUID, kind: ModelKind) -> Model:
     """The workspace's default of this kind. Raises Conflict when there is none."""
-    model = _default.first(workspace_id=workspace_id, kind=kind.value)
+    model = default_models.first(workspace_id=workspace_id, kind=kind.value)
     if model is None:
         raise Conflict(f"This workspace has no default {kind.value} model.", hint="Mark one as default.")
     return model

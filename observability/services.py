@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from core.access import Permission, Principal
 from core.audit import audit, difference, snapshot
+from core.compiled_rows import Insert
 from core.exceptions import Conflict, PermissionRefused
 from core.queue import Queue, enqueue
 from observability.choices import JobStatus, RunKind, ScheduleStatus
@@ -21,6 +22,7 @@ from observability.runs.store import lease_time
 from observability.scheduling import hand_out, next_time
 from observability.tracing import level_of
 
+INSERT_RUN = Insert(Run)
 SCHEDULE_FIELDS = {"cron", "zone", "is_enabled"}
 
 
@@ -125,7 +127,7 @@ def run_create(*, principal: Principal, kind: RunKind, target: Any, variant: Any
         process=PROCESS,
         lease_expires_at=timezone.now() + lease_time(),
     )
-    run.save()
+    INSERT_RUN(run)
     return run
 
 

@@ -13,8 +13,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.constants import OnConflict
 
 from core.access import Principal
+from core.compiled import execute
+from core.compiled_rows import Insert
 from core.ids import uuid7
 from core.metrics import MODEL_CALLS, TOKENS
 from core.registry import Registry
@@ -66,6 +69,11 @@ STORED = tuple(name for name in UsageEntry.__dataclass_fields__ if name not in {
 Pricer = Callable[[uuid.UUID, Sequence[UsageEntry]], Sequence[Cost]]
 PRICERS: Registry[Pricer] = Registry("pricer")
 """Who knows what calls of models cost, from a workspace and its entries: the app that owns the models registers."""
+
+
+INSERT_TRACE = Insert(Trace, OnConflict.UPDATE, same=["id"], changed=["status", "duration_ms"])
+INSERT_SPANS = Insert(Span)
+INSERT_USAGE = Insert(UsageRecord, OnConflict.IGNORE)
 
 
 @dataclass
@@ -127,9 +135,8 @@ class TraceRecorder:
         """Store the trace with its spans and the usage that is not stored yet. The trace's time runs until now."""
         broken = any(span.status is SpanStatus.ERROR for span in self.spans if span.parent_id is None)
         self.price()
-        trace = self._save_trace(SpanStatus.ERROR if failed or broken else SpanStatus.OK)
-        spans = Span._unscoped.bulk_create([self._span(span) for span in self.spans])
-        self._book(len(self.usage), run)
+        spans = [self._span(span) for span in self.spans]
+        trace = self._store(SpanStatus.ERROR if failed or broken else SpanStatus.OK, run, spans)
         for settle in self.unsettled:
             settle()
         transaction.on_commit(self.unsettled.clear)
@@ -137,7 +144,7 @@ class TraceRecorder:
             transaction.on_commit(partial(self._export, trace, spans))
         return trace
 
-    def _export(self, trace: Trace, spans: list[Span]) -> None:
+    def _export(self, trace: Trace, spans: Sequence[Span]) -> None:
         """Queue the stored trace for the collector; imported here, as nobody needs it without one."""
         from observability.otlp.export import export
 
@@ -148,14 +155,17 @@ class TraceRecorder:
         """Store what was spent so far: a process that is killed loses the books of its last step only."""
         if len(self.usage) > self.usage_stored:
             self.price()
-            self._save_trace(SpanStatus.OK)
-            self._book(len(self.usage), run)
+            self._store(SpanStatus.OK, run)
 
-    def _book(self, known: int, run: Run | None) -> None:
+    def _store(self, status: SpanStatus, run: Run | None, spans: Sequence[Span] = ()) -> Trace:
         """Entries that stand there already came with a commit that was not acknowledged: nothing is billed twice."""
-        entries = self.usage[self.usage_stored : known]
-        UsageRecord._unscoped.bulk_create((self._usage(entry, run) for entry in entries), ignore_conflicts=True)
+        known, trace = len(self.usage), self._trace(status)
+        usage = [self._usage(entry, run) for entry in self.usage[self.usage_stored : known]]
+        parts: list[tuple[Insert[Any], Sequence[Any]]]
+        parts = [(INSERT_TRACE, [trace]), (INSERT_SPANS, spans), (INSERT_USAGE, usage)]
+        execute(*(insert.filled(rows) for insert, rows in parts if rows))
         transaction.on_commit(lambda: setattr(self, "usage_stored", known))
+        return trace
 
     def price(self) -> None:
         """Give each call its cost, once, and tell its span."""
@@ -179,9 +189,9 @@ class TraceRecorder:
             return Cost(None, currencies[0] if len(currencies) == 1 else "USD")
         return Cost(sum(amounts, Decimal(0)), currencies[0] if currencies else spent[0].currency)
 
-    def _save_trace(self, status: SpanStatus) -> Trace:
+    def _trace(self, status: SpanStatus) -> Trace:
         elapsed = datetime.now(UTC) - self.started_at
-        trace = Trace(
+        return Trace(
             id=self.id,
             workspace_id=self.workspace_id,
             name=plain_text(self.name)[:200],
@@ -192,10 +202,6 @@ class TraceRecorder:
             attributes=self._about(),
             user_id=self.user_id,
         )
-        Trace._unscoped.bulk_create(
-            [trace], update_conflicts=True, unique_fields=["id"], update_fields=["status", "duration_ms"]
-        )
-        return trace
 
     def _about(self) -> dict[str, Any]:
         """What the trace belongs to: the tool, the caller's own trace."""

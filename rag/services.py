@@ -1,13 +1,17 @@
 """Writes of retrieval and RAG tools, and the closing of their runs."""
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Set
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.sharing import columns_of, shared_create, shared_update
 from core.access import Permission, Principal
 from core.audit import delete_row
+from core.compiled import AnyOf, Compiled
+from core.compiled_rows import Insert
 from core.exceptions import InvalidInput
 from core.sharing import SharedModel
 from core.variant_services import variant_create_draft
@@ -15,8 +19,11 @@ from knowledge.models import Document
 from llm.choices import ModelKind
 from llm.selectors import default_model
 from observability.models import Run
+from rag.answering.citations import ResolvedCitation
 from rag.answering.engine import AnswerState
 from rag.models import Citation, RagTool, RetrievalTool
+
+INSERT_CITATIONS = Insert(Citation)
 
 
 @transaction.atomic
@@ -61,25 +68,32 @@ def tool_delete(tool: SharedModel, *, principal: Principal) -> None:
 
 def citations_store(run: Run, state: AnswerState) -> None:
     """Keep the citations of a finished run as rows, with their quotes; also of a document deleted meanwhile."""
-    cited = {one.passage.document_id for one in state.checked.citations}
-    present = set(Document.objects.for_workspace(run.workspace_id).filter(pk__in=cited).values_list("pk", flat=True))
-    Citation._unscoped.bulk_create(
-        Citation(
-            workspace_id=run.workspace_id,
-            run=run,
-            marker=one.marker,
-            document_id=one.passage.document_id if one.passage.document_id in present else None,
-            document_ref=one.passage.document_id,
-            chunk_ref=one.passage.chunk_id,
-            title=one.passage.title[:500],
-            url=one.passage.url[:2000],
-            page=one.passage.page,
-            heading_path=[heading[:500] for heading in one.passage.heading_path],
-            quote=one.quote,
-            char_start=one.char_start,
-            char_end=one.char_end,
-            support=one.support,
-            verified=one.verified,
-        )
-        for one in state.checked.citations
+    cited = list({one.passage.document_id for one in state.checked.citations})
+    present = set(_present(workspace_id=run.workspace_id, ids=cited)) if cited else set()
+    INSERT_CITATIONS(*(_citation(run, one, present) for one in state.checked.citations))
+
+
+@Compiled
+def _present(workspace_id: Any, ids: Any) -> "QuerySet[Any, uuid.UUID]":
+    return Document.objects.for_workspace(workspace_id).filter(AnyOf("pk", ids)).values_list("pk", flat=True)
+
+
+def _citation(run: Run, one: ResolvedCitation, present: Set[uuid.UUID]) -> Citation:
+    passage = one.passage
+    return Citation(
+        workspace_id=run.workspace_id,
+        run=run,
+        marker=one.marker,
+        document_id=passage.document_id if passage.document_id in present else None,
+        document_ref=passage.document_id,
+        chunk_ref=passage.chunk_id,
+        title=passage.title[:500],
+        url=passage.url[:2000],
+        page=passage.page,
+        heading_path=[heading[:500] for heading in passage.heading_path],
+        quote=one.quote,
+        char_start=one.char_start,
+        char_end=one.char_end,
+        support=one.support,
+        verified=one.verified,
     )

@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from core import lifecycle
 from core.api.problems import problem_of
-from core.compiled import Compiled
+from core.compiled import Compiled, execute
+from core.compiled_rows import Update
 from core.database import in_database
 from core.faults import fault
 from observability.choices import RunStatus
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 45.0
 PATIENCE_AT_SHUTDOWN_SECONDS = 8.0
 PAUSE_SECONDS = 0.5
+
+
+UPDATE_RUN = Update(Run)
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,7 @@ def end_row(
     run.answer = plain(answer_of(run, answer))
     run.last_seq, run.lease_expires_at = seq, None
     terminal = numbered(run.pk, seq, _terminal(run))
-    store.insert_events(run, [*unstored, terminal])
-    run.save()
+    execute(store.insertion(run, [*unstored, terminal]), UPDATE_RUN.filled(run))
     return terminal
 
 

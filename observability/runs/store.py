@@ -12,12 +12,13 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
 from core import lifecycle
+from core.compiled import Statement, execute
 from core.database import in_database
 from core.valkey import async_client, sync_client
 from observability.choices import RunStatus
@@ -90,15 +91,18 @@ def flush(run: Run, events: Sequence[NumberedEvent], content: str) -> Standing:
 
 
 def insert_events(run: Run, events: Sequence[NumberedEvent]) -> None:
-    """Store events of a run. Those that stand there already came with a commit that was not acknowledged.
+    """Store events of a run. Those that stand there already came with a commit that was not acknowledged."""
+    if events:
+        execute(insertion(run, events))
 
-    As one value for all: a row object for each word of an answer would cost more than the word.
+
+def insertion(run: Run, events: Sequence[NumberedEvent]) -> Statement[None]:
+    """The statement of `insert_events`.
+
+    With one value for all: a row object for each word of an answer would cost more than the word.
     """
-    if not events:
-        return
     rows = json.dumps([{"seq": event.seq, "event": event.name.value, "data": event.data} for event in events])
-    with connection.cursor() as cursor:
-        cursor.execute(INSERT_EVENTS, [run.workspace_id, run.pk, rows])
+    return Statement(INSERT_EVENTS, (run.workspace_id, run.pk, rows), lambda _rows: None)
 
 
 async def publish(run_id: uuid.UUID, events: Sequence[NumberedEvent], spent: bytes = b"") -> None:
