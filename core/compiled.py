@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from django.db import connection, models
 from django.db.models.sql.compiler import SQLCompiler
@@ -103,7 +103,7 @@ class _Answered:
     def __init__(self, queryset: Any, compiler: SQLCompiler, rows: Sequence[tuple[Any, ...]]) -> None:
         self.db, self.model, self.query = queryset.db, queryset.model, self
         self._fields, self._known_related_objects = queryset._fields, queryset._known_related_objects
-        self._answered: Any = copy.copy(compiler)
+        self._answered = cast(Any, copy.copy(compiler))
         self._answered.connection = connection
         self._answered.execute_sql = lambda *_args, **_options: [rows]
 

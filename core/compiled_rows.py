@@ -60,9 +60,6 @@ class Update(Generic[M]):
     def __init__(self, model: type[M]) -> None:
         self._model = model
 
-    def __call__(self, row: M) -> None:
-        execute(self.filled(row))
-
     def filled(self, row: M) -> Statement[None]:
         """The statement, for `execute`."""
         values = [_stored(row, field, add=False) for field in self._fields]
