@@ -364,7 +364,7 @@ class ApiKeyAdmin(WorkspaceModelAdmin):
     empty_title = _("No API keys yet")
     empty_text = _("A program needs a key to use the API. The key is shown once, when you create it.")
     readonly_fields = (
-        "prefix", "user", "state_label", "scope_list", "tool_list", "created_at", "last_used_at", "expires_at",
+        "prefix", "user", "state_label", "scope_list", "tool_list", "created_at", "last_used", "expires",
         "revoked_at",
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The admin of access: who enters, what they see, what they may change."""
 
+import re
 import uuid
 
 import pytest
@@ -322,6 +323,17 @@ def test_member_sees_own_keys_only(boss, workspace):
     assert "boss-key" not in page
     assert client.post(reverse("admin:accounts_apikey_revoke", args=[theirs.key.pk])).status_code == 404
     assert api_key_authenticate(theirs.text) is not None
+
+
+def test_a_key_that_was_not_used_and_does_not_end_says_so(boss, workspace):
+    issued = api_key_issue(user=boss, workspace=workspace, name="quiet")
+    client = signed_in(boss)
+
+    for page in ("/admin/accounts/apikey/", reverse("admin:accounts_apikey_change", args=[issued.key.pk])):
+        assert len(re.findall(r">\s*never\s*<", client.get(page).content.decode())) == 2
+
+    api_key_authenticate(issued.text)
+    assert len(re.findall(r">\s*never\s*<", client.get("/admin/accounts/apikey/").content.decode())) == 1
 
 
 def test_key_of_another_workspace_does_not_exist(boss):

@@ -63,19 +63,41 @@ def test_the_vendor_goes_before_the_catalogue_and_that_before_the_type():
     assert facts_of(ListedModel("whisper-1", ""), "openai") == {}
 
 
+ROWS = [
+    {"id": "big-chat", "object": "model", "context_length": 65536, "capabilities": {"vision": True}},
+    {"id": "text-embedding-3-small", "object": "model"},
+    {"id": "whisper-1", "object": "model"},
+]
+
+
 async def _lists(exchange: Exchange) -> None:
-    rows = [
-        {"id": "big-chat", "object": "model", "context_length": 65536, "capabilities": {"vision": True}},
-        {"id": "text-embedding-3-small", "object": "model"},
-        {"id": "whisper-1", "object": "model"},
-    ]
-    await exchange.json(200, {"object": "list", "data": rows})
+    await exchange.json(200, {"object": "list", "data": ROWS})
+
+
+async def _lists_without_an_object(exchange: Exchange) -> None:
+    await exchange.json(200, ROWS)
+
+
+async def _lists_nothing_of_the_kind(exchange: Exchange) -> None:
+    await exchange.json(200, {"models": ROWS})
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_api_lists_models_with_all_that_is_known(settings):
+def test_an_answer_that_is_no_list_is_said_to_be_none(settings):
     workspace = MembershipFactory().workspace
-    with vendor(_lists, settings) as server:
+    with vendor(_lists_nothing_of_the_kind, settings) as server:
+        ProviderFactory(workspace=workspace, slug="odd", base_url=server.url, api_key="sk-0123456789")
+        answer = client_as(Role.OPERATOR, workspace).post("/api/v1/providers/odd/available-models")
+
+    assert answer.status_code == 502
+    assert "no answer" in answer.json()["detail"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("answering", [_lists, _lists_without_an_object])
+def test_the_api_lists_models_with_all_that_is_known(settings, answering):
+    workspace = MembershipFactory().workspace
+    with vendor(answering, settings) as server:
         provider = ProviderFactory(workspace=workspace, slug="lists", base_url=server.url, api_key="sk-0123456789")
         ModelFactory(provider=provider, slug="mine", identifier="big-chat")
         elsewhere = ProviderFactory()

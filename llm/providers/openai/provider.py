@@ -161,13 +161,10 @@ class OpenAIProvider(Provider):
     async def list_models(self) -> tuple[ListedModel, ...]:
         if not self._quirks.lists:
             return await super().list_models()
-        found = []
         with self._failures():
-            async for one in self._client.models.list():
-                found.append(described(one.id, one.model_extra or {}))
-                if len(found) == MAX_LISTED:
-                    break
-        return tuple(found)
+            answer = await self._client.get("/models", cast_to=object)
+            rows = answer if isinstance(answer, list) else answer["data"]  # Together sends the list alone
+            return tuple(described(str(one["id"]), one) for one in _objects(rows)[:MAX_LISTED])
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
