@@ -9,7 +9,6 @@ one go. Rows that are written are `core.compiled_rows`. See docs/adr/0018.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Generic, TypeVar, cast, overload
 
 from django.db import connection, models
@@ -67,7 +66,7 @@ class Compiled(Generic[T]):
 
     def __init__(self, build: "Callable[..., models.QuerySet[Any, T]]") -> None:
         self._build = build
-        self._made = cache(self._make)
+        self._forms: dict[Any, Statement[list[T]]] = {}
         self.__doc__ = build.__doc__
 
     def __call__(self, *shape: Any, **values: Any) -> list[T]:
@@ -84,6 +83,12 @@ class Compiled(Generic[T]):
         form = self._made(shape, tuple(values))
         places = (values[one.value] if isinstance(one, Place) else one for one in form.values)
         return Statement(form.sql, tuple(places), form.read)
+
+    def _made(self, shape: tuple[Any, ...], names: tuple[str, ...]) -> Statement[list[T]]:
+        form = self._forms.get((shape, names))
+        if form is None:
+            form = self._forms[shape, names] = self._make(shape, names)
+        return form
 
     def _make(self, shape: tuple[Any, ...], names: tuple[str, ...]) -> Statement[list[T]]:
         queryset: Any = self._build(*shape, **{name: Place(name) for name in names})

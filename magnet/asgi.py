@@ -11,6 +11,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "magnet.settings")
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
 
 from core import lifecycle
 from core.health import migrations_refusal
@@ -50,6 +52,9 @@ async def _lifespan(receive: Any, send: Any) -> None:
 async def _start() -> str:
     """Prepare this process; answers why it must not serve, or ""."""
     settings.DATABASES["default"]["OPTIONS"]["pool"] = POOL
+    # A request begins in a thread of its own, which has no connection yet that could be old.
+    for receiver in (close_old_connections, reset_queries):
+        request_started.disconnect(receiver)
     _stop_at_the_signal(asyncio.get_running_loop())
     return "" if settings.MIGRATE_AT_START else await sync_to_async(migrations_refusal)()
 

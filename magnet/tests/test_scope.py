@@ -37,8 +37,6 @@ ALLOWED = {
     "observability/services.py": "locks a row that the caller was given",
     "observability/sweeper.py": "works for all workspaces",
     "observability/usage/rollup.py": "adds up and cleans up for all workspaces",
-    "observability/tracing.py": "stores what a recorder of one workspace collected",
-    "rag/services.py": "stores citations of a run",
 }
 SCOPED = [model for model in apps.get_models() if issubclass(model, WorkspaceScopedModel)]
 
