@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from llm.models import Model
-from llm.providers.registry import connect
+from llm.providers.registry import connect, load_sdk
 from plugins.contracts import Provider
 
 KEPT = 50
@@ -50,6 +50,7 @@ async def connection(model: Model) -> AsyncIterator[Provider]:
 
 
 async def _current(model: Model) -> _Kept:
+    await load_sdk(model.provider.type)
     rows = _loops.setdefault(asyncio.get_running_loop(), OrderedDict())
     key = (model.provider.pk, model.timeout_seconds)
     found = rows.get(key)

@@ -1,6 +1,9 @@
 """Which code speaks to which type of provider. SDKs are imported at the first connection."""
 
+import asyncio
+import threading
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +14,8 @@ from llm.models import Provider as ProviderRow
 from llm.providers.presets import OPENAI_PROTOCOL, PRESETS, Preset
 from plugins.contracts import Endpoint, Provider
 from plugins.registry import PLUGINS, Plugins
+
+_openai_loaded = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,13 @@ def register_built_in(plugins: Plugins) -> None:
     """All types that need no plugin."""
     for preset in PRESETS.values():
         plugins.providers.register(PresetFactory(preset))
+
+
+async def load_sdk(type_name: str) -> None:
+    """Import the client of this type beside the loop, which has others to serve: OpenAI's takes a second."""
+    if type_name in OPENAI_PROTOCOL and not _openai_loaded.is_set():
+        await asyncio.to_thread(import_module, "openai")
+        _openai_loaded.set()
 
 
 def connect(model: Model) -> Provider:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 from core.ids import uuid7
 from llm.providers import connections
 from llm.providers.connections import connection
@@ -57,6 +60,32 @@ async def test_an_older_copy_of_the_row_uses_the_newer_connection(monkeypatch):
     model.provider.version = 1
 
     assert await use(model) is newer
+
+
+def test_the_client_of_the_first_call_is_loaded_beside_the_loop():
+    """In a process of its own, as this one has it already. The longest that the loop stood still, of the whole time."""
+    code = """
+import asyncio, os, sys, time
+import django
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "magnet.settings")
+django.setup()
+from llm.providers.registry import load_sdk
+
+async def main():
+    assert "openai" not in sys.modules
+    began, gaps, loading = time.perf_counter(), [], asyncio.create_task(load_sdk("openai"))
+    while not loading.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0)
+        gaps.append(time.perf_counter() - before)
+    assert "openai" in sys.modules
+    print(max(gaps) / (time.perf_counter() - began))
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert float(done.stdout.splitlines()[-1]) < 0.5
 
 
 async def test_closing_all_lets_calls_end_first(monkeypatch):
