@@ -20,11 +20,11 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Statement(Generic[T]):
-    """SQL with its values. read: makes of the rows of its answer what is asked for."""
+    """SQL with its values. read: makes of the rows of its answer what is asked for; None for what answers no rows."""
 
     sql: str
     values: tuple[Any, ...]
-    read: Callable[[list[tuple[Any, ...]]], T]
+    read: Callable[[list[tuple[Any, ...]]], T] | None
 
 
 @overload
@@ -41,7 +41,7 @@ def execute(*statements: Statement[Any]) -> tuple[Any, ...]:
         for number, one in enumerate(statements):
             if number:
                 cursor.nextset()
-            answers.append(one.read(cursor.fetchall() if cursor.description else []))
+            answers.append(None if one.read is None else one.read(cursor.fetchall()))
     return tuple(answers)
 
 
@@ -94,6 +94,8 @@ class Compiled(Generic[T]):
         queryset: Any = self._build(*shape, **{name: Place(name) for name in names})
         compiler = queryset.query.get_compiler(using=queryset.db)
         sql, values = compiler.as_sql()
+        converters = compiler.get_converters([column for column, *_ in compiler.select])
+        compiler.get_converters = lambda _columns: converters
         iterable = queryset._iterable_class
 
         def read(rows: list[tuple[Any, ...]]) -> list[T]:

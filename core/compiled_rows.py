@@ -39,7 +39,7 @@ class Insert(Generic[M]):
         values = tuple(_stored(row, field, add=True) for row in rows for field in self._fields)
         for row in rows:
             row._state.adding, row._state.db = False, connection.alias
-        return Statement(f"{head} VALUES {', '.join([places] * len(rows))} {tail}", values, _nothing)
+        return Statement(f"{head} VALUES {', '.join([places] * len(rows))} {tail}", values, None)
 
     @cached_property
     def _fields(self) -> list[Any]:
@@ -63,7 +63,7 @@ class Update(Generic[M]):
     def filled(self, row: M) -> Statement[None]:
         """The statement, for `execute`."""
         values = [_stored(row, field, add=False) for field in self._fields]
-        return Statement(self._sql, (*values, row.pk), _nothing)
+        return Statement(self._sql, (*values, row.pk), None)
 
     @cached_property
     def _fields(self) -> list[Any]:
@@ -83,7 +83,3 @@ def _stored(row: models.Model, field: Any, *, add: bool) -> Any:
 
 def _place(field: Any) -> str:
     return str(field.get_placeholder(None, None, connection)) if hasattr(field, "get_placeholder") else "%s"
-
-
-def _nothing(_rows: Any) -> None:
-    return None

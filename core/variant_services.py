@@ -1,6 +1,6 @@
 """The life of a variant: draft, publish, activate, copy, compare. One set of services for every kind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from core.access import Permission, Principal
 from core.audit import Changes, save_new
-from core.compiled import Compiled
+from core.compiled import Compiled, Statement, execute
 from core.exceptions import Conflict, NotFound
 from core.faults import fault
 from core.models import ConfigurationModel
@@ -155,6 +155,29 @@ def variant_diff(before: Variant, after: Variant) -> list[FieldChange]:
     return [FieldChange(name, old[name], new[name]) for name in before.CONFIG_FIELDS if old[name] != new[name]]
 
 
+def variant_resolve(parent: ConfigurationModel, number: int | None = None) -> Any:
+    """The variant to run: the active one, or the one with this number.
+
+    Raises Conflict when none is active, NotFound for an unknown number. Whether the caller may run a draft is
+    the door's question.
+    """
+    (variant,) = variants_resolve((parent, number))
+    return variant
+
+
+def variants_resolve(*asked: tuple[ConfigurationModel, int | None]) -> list[Any]:
+    """The same for several, in one round trip."""
+    found = execute(*(_to_run(parent, number) for parent, number in asked))
+    return [_required(parent, number, rows) for (parent, number), rows in zip(asked, found, strict=True)]
+
+
+def _to_run(parent: ConfigurationModel, number: int | None) -> Statement[list[Any]]:
+    model = type(parent)._meta.get_field("variants").related_model  # type: ignore[misc]  # declared by Variant.parent
+    if number is None:
+        return _active.filled(model, parent=parent.pk)
+    return _numbered.filled(model, parent=parent.pk, number=number)
+
+
 @Compiled
 def _active(model: Any, parent: Any) -> "models.QuerySet[Any]":
     rows: models.QuerySet[Any] = model._base_manager.filter(parent=parent, is_active=True)
@@ -167,23 +190,13 @@ def _numbered(model: Any, parent: Any, number: Any) -> "models.QuerySet[Any]":
     return rows
 
 
-def variant_resolve(parent: ConfigurationModel, number: int | None = None) -> Any:
-    """The variant to run: the active one, or the one with this number.
-
-    Raises Conflict when none is active, NotFound for an unknown number. Whether the caller may run a draft is
-    the door's question.
-    """
-    model = _variants(parent).model
+def _required(parent: ConfigurationModel, number: int | None, rows: Sequence[Any]) -> Any:
+    if rows:
+        rows[0].parent = parent
+        return rows[0]
     if number is None:
-        variant = _active.first(model, parent=parent.pk)
-        if variant is None:
-            raise Conflict(f"'{parent.slug}' has no published variant.", hint="Publish its draft first.")
-    else:
-        variant = _numbered.first(model, parent=parent.pk, number=number)
-        if variant is None:
-            raise NotFound(f"'{parent.slug}' has no variant {number}.")
-    variant.parent = parent
-    return variant
+        raise Conflict(f"'{parent.slug}' has no published variant.", hint="Publish its draft first.")
+    raise NotFound(f"'{parent.slug}' has no variant {number}.")
 
 
 def variant_to_run(parent: ConfigurationModel, number: int | None, principal: Principal) -> Any:

@@ -9,12 +9,11 @@ from core.access import Principal
 from core.compiled import Compiled
 from core.exceptions import Conflict
 from core.sharing import visible_to
-from core.variant_services import variant_resolve
+from core.variant_services import variants_resolve
 from knowledge.models import KnowledgeSource
 from knowledge.selectors import search_indexes
 from llm.choices import ModelKind, ProviderType
 from llm.selectors import model_by_id
-from prompts.models import PromptVariant
 from rag.answering.engine import AnswerPlan
 from rag.choices import SearchMode
 from rag.models import RagTool, RagVariant, RetrievalTool, RetrievalVariant
@@ -77,8 +76,9 @@ def _with_parts(workspace_id: Any, pk: Any) -> QuerySet[RagVariant]:
 def answer_plan(variant: RagVariant) -> AnswerPlan:
     """Pin everything that an answer depends on."""
     (parts,) = _with_parts(workspace_id=variant.workspace_id, pk=variant.pk)
-    retrieval_variant = variant_resolve(parts.retrieval_tool, variant.retrieval_variant)
-    prompt: PromptVariant = variant_resolve(parts.prompt, variant.prompt_variant)
+    retrieval_variant, prompt = variants_resolve(
+        (parts.retrieval_tool, variant.retrieval_variant), (parts.prompt, variant.prompt_variant)
+    )
     return AnswerPlan(
         retrieval=retrieval_plan(parts.retrieval_tool, retrieval_variant),
         model=parts.model,

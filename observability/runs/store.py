@@ -102,7 +102,7 @@ def insertion(run: Run, events: Sequence[NumberedEvent]) -> Statement[None]:
     With one value for all: a row object for each word of an answer would cost more than the word.
     """
     rows = json.dumps([{"seq": event.seq, "event": event.name.value, "data": event.data} for event in events])
-    return Statement(INSERT_EVENTS, (run.workspace_id, run.pk, rows), lambda _rows: None)
+    return Statement(INSERT_EVENTS, (run.workspace_id, run.pk, rows), None)
 
 
 async def publish(run_id: uuid.UUID, events: Sequence[NumberedEvent], spent: bytes = b"") -> None:
