@@ -17,6 +17,7 @@ from django.db import close_old_connections, reset_queries
 from core import lifecycle
 from core.health import migrations_refusal
 from magnet.body_limit import BodyLimit
+from magnet.request_threads import request_thread
 
 # For this process only: a pool's threads and sockets would not survive the forks of the worker.
 # It gives up to connect sooner than a request gives up to wait; the next request tries anew. By its own measure it
@@ -31,7 +32,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
     elif scope["type"] == "http":
-        await _django(scope, receive, send)
+        async with request_thread():
+            await _django(scope, receive, send)
 
 
 async def _lifespan(receive: Any, send: Any) -> None:
@@ -52,7 +54,7 @@ async def _lifespan(receive: Any, send: Any) -> None:
 async def _start() -> str:
     """Prepare this process; answers why it must not serve, or ""."""
     settings.DATABASES["default"]["OPTIONS"]["pool"] = POOL
-    # A request begins in a thread of its own, which has no connection yet that could be old.
+    # A request begins in a thread whose connection was given back when its last request ended.
     for receiver in (close_old_connections, reset_queries):
         request_started.disconnect(receiver)
     _stop_at_the_signal(asyncio.get_running_loop())
