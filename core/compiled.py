@@ -110,9 +110,9 @@ class _Answered:
     def __init__(self, queryset: Any, compiler: SQLCompiler, rows: Sequence[tuple[Any, ...]]) -> None:
         self.db, self.model, self.query = queryset.db, queryset.model, self
         self._fields, self._known_related_objects = queryset._fields, queryset._known_related_objects
-        self._answered = cast(Any, copy.copy(compiler))
-        self._answered.connection = connection
-        self._answered.execute_sql = lambda *_args, **_options: [rows]
+        self._compiler = cast(Any, copy.copy(compiler))
+        self._compiler.connection = connection
+        self._compiler.execute_sql = lambda *_args, **_options: [rows]
 
     def get_compiler(self, *_args: Any, **_options: Any) -> Any:
-        return self._answered
+        return self._compiler

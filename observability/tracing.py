@@ -71,6 +71,7 @@ PRICERS: Registry[Pricer] = Registry("pricer")
 """Who knows what calls of models cost, from a workspace and its entries: the app that owns the models registers."""
 
 
+FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 INSERT_TRACE = Insert(Trace, OnConflict.UPDATE, same=["id"], changed=["status", "duration_ms"])
 INSERT_SPANS = Insert(Span)
 INSERT_USAGE = Insert(UsageRecord, OnConflict.IGNORE)
@@ -95,8 +96,8 @@ class SpanRecord:
 
     def first_chunk(self) -> None:
         """Note the seconds until the first piece of a stream; later ones change nothing."""
-        elapsed = datetime.now(UTC) - self.started_at
-        self.attributes.setdefault("gen_ai.response.time_to_first_chunk", round(elapsed.total_seconds(), 3))
+        if FIRST_CHUNK not in self.attributes:
+            self.attributes[FIRST_CHUNK] = round((datetime.now(UTC) - self.started_at).total_seconds(), 3)
 
     def failed_with(self, kind: str) -> None:
         """Name the kind of failure, one of few; the first name stays."""
