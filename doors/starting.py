@@ -1,20 +1,15 @@
 """From what a caller of /v1 asks for to a saved run, through the services of every other door."""
 
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
 
 from core.access import Principal
 from core.exceptions import FieldError, InvalidInput, NotFound
-from core.variant_services import variant_resolve
 from doors.asked import Asked
 from doors.errors import UnknownModel, refused
 from doors.targets import Kind, Target
 from llm.running import model_start
 from observability.runs.work import Started
 from plugins.contracts import ChatMessage, MessageRole
-from prompts.rendering import VariableType, specs_of
 from prompts.running import prompt_start
 from rag.answering.engine import Question, Turn
 from rag.running import question_start
@@ -39,7 +34,7 @@ def run_start(principal: Principal, target: Target, asked: Asked) -> Started:
         return prompt_start(
             principal=principal,
             template=target.row,
-            variables=_variables(target, asked.metadata),
+            texts=asked.metadata,
             turns=turns,
             variant=target.variant,
             max_tokens=asked.settings.max_tokens,
@@ -61,27 +56,3 @@ def _question(turns: Sequence[ChatMessage]) -> Question:
         raise InvalidInput(detail, errors=[FieldError("/messages", "invalid", detail)])
     history = tuple(Turn(turn.role, turn.content) for turn in turns[:-1] if turn.content)
     return Question(turns[-1].content, history)
-
-
-def _variables(target: Target, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The template's variables out of `metadata`, which holds texts alone: each is read by its declared type.
-
-    Other names in it are the caller's own labels, as they are everywhere in this protocol.
-    """
-    variant = variant_resolve(target.row, target.variant)
-    specs = specs_of(variant.messages, variant.variables)
-    return {name: _read(value, specs[name]) for name, value in metadata.items() if name in specs}
-
-
-def _read(value: Any, spec: Mapping[str, Any]) -> Any:
-    """A text that is no value of the type stays what it is, and is refused where all variables are checked."""
-    kind = VariableType(spec.get("type", VariableType.TEXT))
-    if not isinstance(value, str) or kind is VariableType.TEXT:
-        return value
-    with suppress(ValueError, RecursionError):
-        return json.loads(value.strip().lower() if kind is VariableType.BOOLEAN else value, parse_constant=_no_number)
-    return value
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -65,6 +66,14 @@ def values_for(specs: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any])
     return values
 
 
+def read_texts(specs: Mapping[str, Mapping[str, Any]], texts: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables out of a protocol's labels, which are texts alone: each is read by its declared type.
+
+    Other names are the caller's own. A text that is no value of the type stays what it is, for `values_for` to refuse.
+    """
+    return {name: _read(value, specs[name]) for name, value in texts.items() if name in specs}
+
+
 def render(messages: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> tuple[ChatMessage, ...]:
     """The messages with their placeholders replaced once: a placeholder inside a value stays text."""
     return tuple(
@@ -82,6 +91,19 @@ def _error(name: str, code: str, detail: str) -> FieldError:
 def _fits(value: Any, kind: VariableType) -> bool:
     """A boolean is a number in Python, and nowhere else."""
     return isinstance(value, VALUE_TYPES[kind]) and (kind is VariableType.BOOLEAN or not isinstance(value, bool))
+
+
+def _read(value: Any, spec: Mapping[str, Any]) -> Any:
+    kind = VariableType(spec.get("type", VariableType.TEXT))
+    if not isinstance(value, str) or kind is VariableType.TEXT:
+        return value
+    with suppress(ValueError, RecursionError):
+        return json.loads(value.strip().lower() if kind is VariableType.BOOLEAN else value, parse_constant=_no_number)
+    return value
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from django.db import transaction
@@ -20,7 +21,7 @@ from observability.tracing import level_of, start_trace
 from plugins.contracts import ChatMessage, ChatRequest, FinishReason, MessageRole, OutputFormat
 from prompts.engine import PromptPlan, PromptState, complete
 from prompts.models import PromptTemplate, PromptVariant
-from prompts.rendering import render, specs_of, values_for
+from prompts.rendering import read_texts, render, specs_of, values_for
 from prompts.schemas import ResponseFormat
 
 
@@ -29,24 +30,27 @@ def prompt_start(
     *,
     principal: Principal,
     template: PromptTemplate,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, Any] = MappingProxyType({}),
+    texts: Mapping[str, Any] = MappingProxyType({}),
     turns: Sequence[ChatMessage] = (),
     variant: int | None = None,
     max_tokens: int | None = None,
 ) -> Started:
     """Prepare a run of a prompt template. turns: what was said after the template's own messages.
 
+    texts: variables in the form of texts, between labels of the caller's own, where a protocol has nothing else.
     max_tokens: of the answer; it narrows what is configured, never widens it.
 
     Raises InvalidInput for variables that do not fit, Conflict when nothing is published or no model can answer.
     """
     principal.require(Permission.RUN)
     pinned: PromptVariant = variant_to_run(template, variant, principal)
+    variables = {**variables, **read_texts(specs_of(pinned.messages, pinned.variables), texts)}
     request = prompt_request(pinned, variables, turns)
     request = replace(request, max_tokens=narrower(request.max_tokens, max_tokens))
     plan = PromptPlan(_model_of(pinned), request)
     given = {
-        "variables": dict(variables),
+        "variables": variables,
         "messages": [{"role": turn.role.value, "content": turn.content} for turn in turns],
     }
     run = run_create(principal=principal, kind=RunKind.PROMPT_TEMPLATE, target=template, variant=pinned, given=given)
