@@ -1,9 +1,12 @@
 """Rows that every run writes, with SQL that is made once: what `bulk_create` and `save` do, and nothing around it.
 
-No signals are sent and no field may be left to a default of the database.
+All values of a statement go as one JSON text, which PostgreSQL reads by the columns' types: a parameter for each value
+costs the driver more than making them. No signals are sent and no field may be left to a default of the database.
 """
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -34,24 +37,22 @@ class Insert(Generic[M]):
             execute(self.filled(rows))
 
     def filled(self, rows: Sequence[M]) -> Statement[None]:
-        """The statement, for `execute`. It takes a row at least."""
-        head, places, tail = self._sql
-        values = tuple(_stored(row, field, add=True) for row in rows for field in self._fields)
+        """The statement, for `execute`."""
+        given = [_values(row, self._fields, add=True) for row in rows]
         for row in rows:
             row._state.adding, row._state.db = False, connection.alias
-        return Statement(f"{head} VALUES {', '.join([places] * len(rows))} {tail}", values, None)
+        return Statement(self._sql, (_text(given),), None)
 
     @cached_property
     def _fields(self) -> list[Any]:
         return list(self._model._meta.concrete_fields)
 
     @cached_property
-    def _sql(self) -> tuple[str, str, str]:
-        quoted = connection.ops.quote_name
-        columns = ", ".join(quoted(field.column) for field in self._fields)
-        places = ", ".join(_place(field) for field in self._fields)
-        tail = connection.ops.on_conflict_suffix_sql(self._fields, self._on_conflict, self._changed, self._same)
-        return f"INSERT INTO {quoted(self._model._meta.db_table)} ({columns})", f"({places})", tail
+    def _sql(self) -> str:
+        table, columns = _names(self._model, self._fields)
+        conflict = connection.ops.on_conflict_suffix_sql(self._fields, self._on_conflict, self._changed, self._same)
+        read = f"SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)"  # noqa: S608 - names
+        return f"INSERT INTO {table} ({columns}) {read} {conflict}"
 
 
 class Update(Generic[M]):
@@ -62,8 +63,7 @@ class Update(Generic[M]):
 
     def filled(self, row: M) -> Statement[None]:
         """The statement, for `execute`."""
-        values = [_stored(row, field, add=False) for field in self._fields]
-        return Statement(self._sql, (*values, row.pk), None)
+        return Statement(self._sql, (_text(_values(row, self._fields, add=False)), row.pk), None)
 
     @cached_property
     def _fields(self) -> list[Any]:
@@ -71,15 +71,25 @@ class Update(Generic[M]):
 
     @cached_property
     def _sql(self) -> str:
-        quoted = connection.ops.quote_name
-        columns = ", ".join(f"{quoted(field.column)} = {_place(field)}" for field in self._fields)
-        meta: Any = self._model._meta
-        return f"UPDATE {quoted(meta.db_table)} SET {columns} WHERE {quoted(meta.pk.column)} = %s"  # noqa: S608 - names
+        table, columns = _names(self._model, self._fields)
+        read = f"SELECT {columns} FROM jsonb_populate_record(NULL::{table}, %s::jsonb)"  # noqa: S608 - names
+        key: Any = self._model._meta.pk
+        return f"UPDATE {table} SET ({columns}) = ({read}) WHERE {connection.ops.quote_name(key.column)} = %s"  # noqa: S608 - names
 
 
-def _stored(row: models.Model, field: Any, *, add: bool) -> Any:
-    return field.get_db_prep_save(field.pre_save(row, add), connection)
+def _names(model: type[models.Model], fields: Sequence[Any]) -> tuple[str, str]:
+    quoted = connection.ops.quote_name
+    return quoted(model._meta.db_table), ", ".join(quoted(field.column) for field in fields)
 
 
-def _place(field: Any) -> str:
-    return str(field.get_placeholder(None, None, connection)) if hasattr(field, "get_placeholder") else "%s"
+def _values(row: models.Model, fields: Sequence[Any], *, add: bool) -> dict[str, Any]:
+    return {field.column: field.pre_save(row, add) for field in fields}
+
+
+def _text(values: Any) -> str:
+    return json.dumps(values, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    """Ids, amounts and moments as PostgreSQL reads them."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
