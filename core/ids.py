@@ -37,6 +37,11 @@ class DatabaseUUID7(Func):
     arity = 0
 
 
+def as_stored(reference: str) -> str:
+    """A reference as it is compared with ids and names: an id in the one spelling that PostgreSQL reads, too."""
+    return str(uuid.UUID(reference)) if is_uuid(reference) else reference
+
+
 def is_uuid(text: str) -> bool:
     """Whether a reference in a URL or a request is an id, and so no slug."""
     try:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from core.access import Principal, Role
 from core.compiled import AnyOf, Compiled, Statement, execute
-from core.ids import is_uuid
+from core.ids import as_stored, is_uuid
 from core.models import ConfigurationModel, UUIDModel
 
 
@@ -88,8 +88,8 @@ def find_visible(model: type[SharedModel], principal: Principal, reference: str)
 def visible(model: type[SharedModel], principal: Principal, reference: str) -> Statement[list[Any]]:
     """The same for who asks the database for more at once."""
     shape = (model, is_uuid(reference), bool(principal.tools), sees_all(principal))
-    here, me = principal.workspace_id, principal.user_id
-    return _visible.filled(*shape, reference=reference, tools=list(principal.tools), here=here, me=me)
+    here, me = principal.workspace_id, None if sees_all(principal) else principal.user_id
+    return _visible.filled(*shape, reference=as_stored(reference), tools=list(principal.tools), here=here, me=me)
 
 
 @Compiled

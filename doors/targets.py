@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 
 from core.access import Permission, Principal
 from core.compiled import Compiled, Statement, execute
-from core.ids import is_uuid
+from core.ids import as_stored, is_uuid
 from core.sharing import SharedModel, visible, visible_to
 from doors.errors import UnknownModel
 from llm.choices import ModelKind
@@ -92,7 +92,7 @@ def _models_called(workspace_id: uuid.UUID, name: str) -> list[Statement[list[Mo
     if name in ALIASES:
         return [default_models.filled(workspace_id=workspace_id, kind=ALIASES[name].value)]
     return [
-        _models_named.filled(is_uuid(name), workspace_id=workspace_id, name=name),
+        _models_named.filled(is_uuid(name), workspace_id=workspace_id, name=as_stored(name)),
         _models_identified.filled(workspace_id=workspace_id, name=name),
     ]
 

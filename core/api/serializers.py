@@ -10,7 +10,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from core.ids import is_uuid
+from core.ids import as_stored, is_uuid
 from core.models import ConfigurationModel, WorkspaceScopedModel
 
 MAX_REFERENCES = 500
@@ -60,7 +60,7 @@ class RowReference(serializers.RelatedField[Any, Any, Any]):
     @staticmethod
     def key(reference: str) -> str:
         """The reference as it is compared with ids and names."""
-        return str(uuid.UUID(reference)) if is_uuid(reference) else reference
+        return as_stored(reference)
 
     def find(self, references: Sequence[str]) -> list[Any]:
         """The rows in the order of their references. Fails with the first that is none."""

@@ -5,7 +5,9 @@ from django.core.exceptions import ValidationError
 
 from accounts.tests.factories import MembershipFactory, principal_of
 from core.access import Role
+from doors.errors import UnknownModel
 from doors.targets import find_target, listed
+from llm.models import Model
 from magnet.tests.admin_world import World, url
 from prompts.models import PromptTemplate
 from prompts.services import prompt_create, prompt_update
@@ -78,3 +80,20 @@ def test_what_is_not_published_is_not_listed(north: World):
 def test_the_list_takes_the_same_queries_for_many(north: World, django_assert_max_num_queries):
     with django_assert_max_num_queries(3):
         list(listed(north.principal))
+
+
+SPELLINGS = [str, "urn:uuid:{}".format, "{{{}}}".format, lambda pk: pk.hex, lambda pk: str(pk).upper()]
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS, ids=["plain", "urn", "braces", "hex", "capitals"])
+def test_an_id_is_found_in_all_its_spellings(north: World, spelled):
+    tool, model = stored(north, RagTool), stored(north, Model)
+
+    assert find_target(north.principal, spelled(tool.pk)).row == tool
+    assert find_target(north.principal, f"model:{spelled(model.pk)}").row == model
+
+
+@pytest.mark.parametrize("odd", ["0-123456789ab7def8123456789abcdef", "0x123456789ab7def8123456789abcde", "{" * 9])
+def test_what_only_looks_like_an_id_is_nobodys(north: World, odd):
+    with pytest.raises(UnknownModel):
+        find_target(north.principal, odd)
