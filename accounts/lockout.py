@@ -65,8 +65,8 @@ def subject_of(kind: FailedTries.Kind, identifier: str) -> str:
     return salted_hmac(f"accounts.lockout.{kind.value}", identifier.strip().lower(), algorithm="sha256").hexdigest()
 
 
-def is_locked(tries: FailedTries | None) -> bool:
-    return tries is not None and tries.count >= MAX_TRIES and tries.ends_at > timezone.now()
+def is_locked(tries: FailedTries) -> bool:
+    return tries.count >= MAX_TRIES and tries.ends_at > timezone.now()
 
 
 def _seconds_left(tries: FailedTries) -> float:

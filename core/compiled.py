@@ -62,7 +62,10 @@ class AnyOf(models.Func):
 
 
 class Compiled(Generic[T]):
-    """A queryset with places. Called with their values, it answers what the queryset would find."""
+    """A queryset with places. Called with their values, it answers what the queryset would find.
+
+    It is built once, so it must not depend on anything but its shape and its places: no clock, no caller.
+    """
 
     def __init__(self, build: "Callable[..., models.QuerySet[Any, T]]") -> None:
         self._build = build
@@ -92,6 +95,7 @@ class Compiled(Generic[T]):
 
     def _make(self, shape: tuple[Any, ...], names: tuple[str, ...]) -> Statement[list[T]]:
         queryset: Any = self._build(*shape, **{name: Place(name) for name in names})
+        assert not queryset._prefetch_related_lookups, "What is prefetched takes queries of its own."
         compiler = queryset.query.get_compiler(using=queryset.db)
         sql, values = compiler.as_sql()
         converters = compiler.get_converters([column for column, *_ in compiler.select])

@@ -5,8 +5,10 @@ costs the driver more than making them. No signals are sent and no field may be 
 """
 
 import json
+import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -83,7 +85,7 @@ def _names(model: type[models.Model], fields: Sequence[Any]) -> tuple[str, str]:
 
 
 def _values(row: models.Model, fields: Sequence[Any], *, add: bool) -> dict[str, Any]:
-    return {field.column: field.pre_save(row, add) for field in fields}
+    return {field.column: field.get_prep_value(field.pre_save(row, add)) for field in fields}
 
 
 def _text(values: Any) -> str:
@@ -91,5 +93,9 @@ def _text(values: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Ids, amounts and moments as PostgreSQL reads them."""
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    """Ids, amounts and moments as PostgreSQL reads them. Raises TypeError for what is no value of a column."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID | Decimal):
+        return str(value)
+    raise TypeError(f"A {type(value).__name__} cannot be stored.")

@@ -93,7 +93,8 @@ class PriceList:
         models = {row.pk: row for row in rows}
         found = cls(models, {pk: [] for pk in models})
         for price in prices:
-            found.prices[price.model_id].append(price)
+            if price.model_id in models:  # one may have been added between the two answers
+                found.prices[price.model_id].append(price)
         return found
 
     def price_at(self, model_id: uuid.UUID, when: datetime) -> ModelPrice | None:

@@ -7,11 +7,12 @@ import pytest
 from accounts.tests.factories import MembershipFactory, principal_of
 from core.access import Role
 from core.exceptions import InvalidInput, PermissionRefused
+from core.ids import uuid7
 from llm.catalogue import SHIPPED, known_facts, parse_catalogue, read_catalogue, shipped_catalogue
 from llm.choices import ModelKind, PriceSource, ProviderType
 from llm.models import ModelPrice
 from llm.price_services import price_add
-from llm.pricing import cost_of, price_entries
+from llm.pricing import PriceList, cost_of, price_entries
 from llm.services import model_create
 from llm.tests.factories import ModelFactory, ProviderFactory
 from observability.choices import Operation
@@ -27,6 +28,14 @@ def price(**values) -> ModelPrice:
 
 def usage(**values) -> TokenUsage:
     return TokenUsage(**{"input_tokens": 1000, "output_tokens": 100, **values})
+
+
+@pytest.mark.django_db
+def test_a_price_that_comes_between_two_answers_of_the_database_is_left_out(model, monkeypatch):
+    late = ModelPrice(model_id=uuid7(), input=1, output=1, valid_from=NOW)
+    monkeypatch.setattr("llm.pricing.execute", lambda *_statements: ([model], [late]))
+
+    assert PriceList.of(model.workspace_id, [model.pk]).prices == {model.pk: []}
 
 
 def test_cached_input_is_a_part_of_the_input_and_billed_once():

@@ -157,6 +157,31 @@ def test_an_inserted_row_that_is_saved_again_is_changed_and_not_doubled(run):
     assert Run._unscoped.get().content == ODD
 
 
+def test_what_is_empty_is_null_and_not_the_json_of_it(run):
+    Insert(Run)(run)
+    run.content = ODD
+    execute(Update(Run).filled(run))
+
+    assert Run._unscoped.filter(answer__isnull=True, problem__isnull=True, content=ODD).exists()
+
+
+def test_values_are_those_that_the_columns_take(run):
+    run.last_seq, run.target_id = 12.0, str(run.target_id)  # as a vendor's counts and a caller's ids come
+    Insert(Run)(run)
+    assert Run._unscoped.get().last_seq == 12
+
+    run.input = {"odd": {1, 2}}
+    with pytest.raises(TypeError, match="A set cannot be stored"):
+        Update(Run).filled(run)
+
+
+def test_what_takes_queries_of_its_own_is_refused():
+    several = Compiled(lambda pk: Model._unscoped.filter(pk=pk).prefetch_related("prices"))
+
+    with pytest.raises(AssertionError, match="prefetched"):
+        several.filled(pk=None)
+
+
 def test_nothing_is_asked_of_the_database_for_no_rows(django_assert_num_queries):
     with django_assert_num_queries(0):
         Insert(Run)()
