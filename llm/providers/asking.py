@@ -10,7 +10,7 @@ from core.access import Permission, Principal
 from core.exceptions import UpstreamError
 from llm.exceptions import in_the_vendors_words
 from llm.models import Provider
-from llm.providers.registry import connect_row
+from llm.providers.registry import connect_row, load_sdk
 from plugins.contracts import ListedModel, ProviderFailure
 from plugins.contracts import Provider as Connection
 
@@ -37,6 +37,7 @@ async def available_models(row: Provider) -> tuple[ListedModel, ...]:
 
 @asynccontextmanager
 async def _connected(row: Provider) -> AsyncIterator[Connection]:
+    await load_sdk(row.type)
     provider = connect_row(row, SECONDS)
     try:
         yield provider

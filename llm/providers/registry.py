@@ -81,7 +81,7 @@ def register_built_in(plugins: Plugins) -> None:
 async def load_sdk(type_name: str) -> None:
     """Import the client of this type beside the loop, which has others to serve: OpenAI's takes a second."""
     if type_name in OPENAI_PROTOCOL and not _openai_loaded.is_set():
-        await asyncio.to_thread(import_module, "openai")
+        await asyncio.to_thread(import_module, "openai.resources.embeddings")
         _openai_loaded.set()
 
 

@@ -78,14 +78,26 @@ async def _lists_without_an_object(exchange: Exchange) -> None:
     await exchange.json(200, ROWS)
 
 
-async def _lists_nothing_of_the_kind(exchange: Exchange) -> None:
-    await exchange.json(200, {"models": ROWS})
+NO_LISTS: dict[str, object] = {
+    "nothing": {"models": ROWS},
+    "an object": {"data": {"models": ROWS}},
+    "names": {"data": ["big-chat", "whisper-1"]},
+    "a text": "big-chat",
+}
+
+
+def _lists_nothing_of_the_kind(answer: object):
+    async def tell(exchange: Exchange) -> None:
+        await exchange.json(200, answer)
+
+    return tell
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_answer_that_is_no_list_is_said_to_be_none(settings):
+@pytest.mark.parametrize("answer", NO_LISTS.values(), ids=NO_LISTS)
+def test_an_answer_that_is_no_list_is_said_to_be_none(settings, answer):
     workspace = MembershipFactory().workspace
-    with vendor(_lists_nothing_of_the_kind, settings) as server:
+    with vendor(_lists_nothing_of_the_kind(answer), settings) as server:
         ProviderFactory(workspace=workspace, slug="odd", base_url=server.url, api_key="sk-0123456789")
         answer = client_as(Role.OPERATOR, workspace).post("/api/v1/providers/odd/available-models")
 

@@ -164,7 +164,9 @@ class OpenAIProvider(Provider):
         with self._failures():
             answer = await self._client.get("/models", cast_to=object)
             rows = answer if isinstance(answer, list) else answer["data"]  # Together sends the list alone
-            return tuple(described(str(one["id"]), one) for one in _objects(rows)[:MAX_LISTED])
+            if not isinstance(rows, list | None):
+                raise TypeError("The list of models is none.")
+            return tuple(described(str(one["id"]), one) for one in (rows or [])[:MAX_LISTED])
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
