@@ -2,7 +2,7 @@
 
 Without this Django starts a thread for each request and another one that waits for its end, and makes its side of the
 database connection anew. A thread is given back when its request is over, without a connection: `request_finished` has
-closed it.
+closed it, or it is closed here.
 """
 
 from collections.abc import AsyncIterator
@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from asgiref.sync import ThreadSensitiveContext
+from django.db import connections
 
 KEPT = 32
 
@@ -23,6 +24,9 @@ async def request_thread() -> AsyncIterator[None]:
     try:
         async with ThreadSensitiveContext(executor=thread):
             yield
+    except BaseException:
+        thread.submit(connections.close_all)  # of a request that broke off, nobody has told its end
+        raise
     finally:
         if len(_free) < KEPT:
             _free.append(thread)

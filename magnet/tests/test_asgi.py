@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
 from django.test import Client, RequestFactory
 
 from core import lifecycle
@@ -122,6 +124,8 @@ def _own_process(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Non
     signal.signal(signal.SIGTERM, inherited)
     settings.DATABASES["default"]["OPTIONS"].clear()
     settings.DATABASES["default"]["OPTIONS"].update(options)
+    for receiver in (reset_queries, close_old_connections):
+        request_started.connect(receiver)
 
 
 @pytest.mark.usefixtures("_own_process")
@@ -146,6 +150,7 @@ async def test_signal_ends_the_runs_before_the_server_waits_for_their_streams() 
     serving = asyncio.create_task(application({"type": "lifespan"}, inbox.get, send))
     await inbox.put({"type": "lifespan.startup"})
     await asyncio.wait_for(started.wait(), 5)
+    assert close_old_connections not in request_started._live_receivers(None)[0]
 
     signal.raise_signal(signal.SIGTERM)
     await asyncio.wait_for(done.wait(), 5)

@@ -57,6 +57,20 @@ async def test_a_thread_is_given_back_when_its_request_is_left():
     assert await idents(1) == [first]
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_a_request_that_breaks_off_leaves_no_connection_behind():
+    async def breaks_off() -> None:
+        async with request_thread():
+            await sync_to_async(connection.ensure_connection)()
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        await breaks_off()
+
+    (thread,) = request_threads._free
+    assert thread.submit(lambda: connection.connection).result() is None
+
+
 async def test_no_more_threads_are_kept_than_are_worth_it(monkeypatch):
     monkeypatch.setattr(request_threads, "KEPT", 2)
     together = asyncio.Barrier(5)
