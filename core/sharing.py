@@ -73,10 +73,8 @@ class Share(UUIDModel):
 def visible_to(rows: models.QuerySet[Any], principal: Principal) -> models.QuerySet[Any]:
     """Those of a workspace's rows that the caller may know of: a viewer all, a user what is published and shared with
     them; with a key that names tools, only those of both."""
-    named = rows.filter(pk__in=principal.tools) if principal.tools else rows
-    if sees_all(principal):
-        return named
-    return _served_and_shared(named, principal.user_id, principal.workspace_id)
+    named = Q(pk__in=principal.tools) if principal.tools else Q()
+    return _narrowed(rows, named, me=_me(principal), here=principal.workspace_id, all_seen=sees_all(principal))
 
 
 def find_visible(model: type[SharedModel], principal: Principal, reference: str) -> Any:
@@ -88,8 +86,8 @@ def find_visible(model: type[SharedModel], principal: Principal, reference: str)
 def visible(model: type[SharedModel], principal: Principal, reference: str) -> Statement[list[Any]]:
     """The same for who asks the database for more at once."""
     shape = (model, is_uuid(reference), bool(principal.tools), sees_all(principal))
-    here, me = principal.workspace_id, None if sees_all(principal) else principal.user_id
-    return _visible.filled(*shape, reference=as_stored(reference), tools=list(principal.tools), here=here, me=me)
+    given = {"reference": as_stored(reference), "tools": list(principal.tools)}
+    return _visible.filled(*shape, **given, here=principal.workspace_id, me=_me(principal))
 
 
 @Compiled
@@ -105,8 +103,7 @@ def _visible(  # noqa: PLR0913  # what decides how the SQL looks, and what fills
     me: Any,
 ) -> models.QuerySet[Any]:
     rows = model.objects.for_workspace(here).filter(**{"pk" if by_id else "slug": reference})
-    named = rows.filter(AnyOf("pk", tools)) if narrowed else rows
-    return named if all_seen else _served_and_shared(named, me, here)
+    return _narrowed(rows, AnyOf("pk", tools) if narrowed else Q(), me=me, here=here, all_seen=all_seen)
 
 
 def sees_all(principal: Principal) -> bool:
@@ -114,8 +111,15 @@ def sees_all(principal: Principal) -> bool:
     return principal.role.rank >= Role.VIEWER.rank
 
 
-def _served_and_shared(rows: models.QuerySet[Any], me: Any, here: Any) -> models.QuerySet[Any]:
-    return _shared_with(rows, me, here).filter(variants__is_active=True)
+def _me(principal: Principal) -> Any:
+    """Who sharing is a question for, if it is one."""
+    return None if sees_all(principal) else principal.user_id
+
+
+def _narrowed(rows: models.QuerySet[Any], named: Any, *, me: Any, here: Any, all_seen: bool) -> models.QuerySet[Any]:
+    """The rule of `visible_to`. named: those that the caller's key names."""
+    rows = rows.filter(named)
+    return rows if all_seen else _shared_with(rows, me, here).filter(variants__is_active=True)
 
 
 def _shared_with(rows: models.QuerySet[Any], me: Any, here: Any) -> models.QuerySet[Any]:

@@ -19,7 +19,7 @@ from core.sharing import SharedModel, visible, visible_to
 from doors.errors import UnknownModel
 from llm.choices import ModelKind
 from llm.models import Model
-from llm.selectors import default_models
+from llm.selectors import default_models, models_of
 from prompts.models import PromptTemplate
 from rag.models import RagTool
 
@@ -99,16 +99,12 @@ def _models_called(workspace_id: uuid.UUID, name: str) -> list[Statement[list[Mo
 
 @Compiled
 def _models_named(by_id: bool, workspace_id: Any, name: Any) -> QuerySet[Model]:
-    return _models_of(workspace_id).filter(**{"pk" if by_id else "slug": name})
+    return models_of(workspace_id).filter(**{"pk" if by_id else "slug": name})
 
 
 @Compiled
 def _models_identified(workspace_id: Any, name: Any) -> QuerySet[Model]:
-    return _models_of(workspace_id).filter(identifier=name, is_active=True).order_by("-is_default", "created_at", "id")
-
-
-def _models_of(workspace_id: Any) -> QuerySet[Model]:
-    return Model.objects.for_workspace(workspace_id).select_related("provider")
+    return models_of(workspace_id).filter(identifier=name, is_active=True).order_by("-is_default", "created_at", "id")
 
 
 def listed(principal: Principal) -> Iterator[Listed]:
@@ -124,7 +120,7 @@ def listed(principal: Principal) -> Iterator[Listed]:
 
 
 def _models(principal: Principal, taken: set[str]) -> Iterator[Listed]:
-    rows = _models_of(principal.workspace_id)
+    rows = models_of(principal.workspace_id)
     usable = rows.filter(Q(is_active=True, provider__is_active=True), kind__in=list(ALIASES.values()))
     models = [row for row in usable.order_by("slug") if not row.is_extractive]
     for row in models:

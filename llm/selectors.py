@@ -15,7 +15,7 @@ from llm.models import Model, Provider
 @Compiled
 def default_models(workspace_id: Any, kind: Any) -> QuerySet[Model]:
     """The default of this kind, or nothing."""
-    return _with_provider(workspace_id).filter(kind=kind, is_default=True)
+    return models_of(workspace_id).filter(kind=kind, is_default=True)
 
 
 @Compiled
@@ -35,19 +35,20 @@ def model_by_slug(workspace_id: uuid.UUID, slug: str) -> Model:
     """A model by its slug; `default-chat` and `default-embedding` are the defaults."""
     if slug in {f"default-{kind.value}" for kind in ModelKind}:
         return default_model(workspace_id, ModelKind(slug.removeprefix("default-")))
-    model: Model | None = _with_provider(workspace_id).filter(slug=slug).first()
+    model: Model | None = models_of(workspace_id).filter(slug=slug).first()
     if model is None:
         raise NotFound(f"There is no model '{slug}'.")
     return model
 
 
-def _with_provider(workspace_id: uuid.UUID) -> QuerySet[Model]:
+def models_of(workspace_id: uuid.UUID) -> QuerySet[Model]:
+    """All models of a workspace, with their providers, as `llm.client` takes them."""
     return Model.objects.for_workspace(workspace_id).select_related("provider")
 
 
 def connected_chat_models(workspace_id: uuid.UUID) -> QuerySet[Model]:
     """Chat models of vendors that may be asked: the default first, then the newest."""
-    rows = _with_provider(workspace_id).filter(kind=ModelKind.CHAT, is_active=True)
+    rows = models_of(workspace_id).filter(kind=ModelKind.CHAT, is_active=True)
     asked = rows.filter(provider__is_active=True, provider__key_refused_at=None)
     return asked.exclude(provider__type=ProviderType.LOCAL).order_by("-is_default", "-created_at", "-pk")
 
